@@ -1,0 +1,28 @@
+"""The one error a user meets: it names the value, what was expected, and the nearest valid choice."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class NoiseproofError(ValueError):
+    """Bad input, explained in one line.
+
+    The command line prints it as ``error: ...`` and exits with code 2; in Python it is a `ValueError`.
+    """
+
+
+def did_you_mean(given: str, choices: Iterable[str]) -> str:
+    """A clause that offers the choice nearest to ``given``, or lists all of them if none is near.
+
+    >>> did_you_mean("ncee", ["ce", "nce", "mae"])
+    "did you mean 'nce'?"
+    >>> did_you_mean("zzz", ["ce", "nce"])
+    "expected one of 'ce', 'nce'"
+    """
+    names = list(choices)
+    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return "expected one of " + ", ".join(repr(name) for name in names)

@@ -1,0 +1,156 @@
+"""What a loss is: per-sample values from log-probabilities, and what is known about it as data."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from noiseproof.errors import NoiseproofError
+from noiseproof.losses.evaluation import Reduction, at_label, check_reduction, evaluate
+
+Kind = Literal["active", "passive"]
+
+
+@dataclass(frozen=True)
+class Properties:
+    """What is known of a loss at a given number of classes and its hyperparameters.
+
+    ``kind``: active if only the label's term is non-zero, passive if a term of another class is
+    (Definitions 1-2 of the study, with the index that the definitions mean: ``l(f(x), k)``, k != y).
+    ``lower``, ``upper``: infimum and supremum over all probabilities and labels.
+    ``class_sum``: the constant that the loss sums to over all labels, or None if it is no constant.
+    """
+
+    kind: Kind
+    lower: float
+    upper: float
+    class_sum: float | None
+
+    @property
+    def robust(self) -> bool:
+        """Tolerant of symmetric noise below (K-1)/K: the loss sums to a constant over labels (Lemma 1)."""
+        return self.class_sum is not None
+
+
+class Loss(nn.Module, ABC):
+    """A loss on logits and class indices, a drop-in for `torch.nn.CrossEntropyLoss`.
+
+    Shapes: logits ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``; target the same without ``C``; result a
+    scalar, or the target's shape with ``reduction="none"``. The mean is over the labels that are not
+    ``ignore_index``, and 0 if there are none.
+
+    A new loss gives `per_sample`, `properties`, and the three class variables; its hyperparameters are
+    the keyword-only arguments of ``__init__`` and attributes of the same name. ``str(loss)`` is the
+    text that `noiseproof.losses.parse` reads back.
+    """
+
+    name: ClassVar[str]
+    """How the loss is written as text, such as ``nce``."""
+    title: ClassVar[str]
+    """The name in words, such as ``normalized cross entropy``."""
+    source: ClassVar[str]
+    """Paper and equation."""
+
+    reduction: Reduction
+    ignore_index: int
+
+    def __init__(self, *, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.reduction = reduction
+        self.ignore_index = ignore_index
+
+    @abstractmethod
+    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the loss of each sample: shapes ``(..., C), (...) -> (...)``."""
+
+    @abstractmethod
+    def properties(self, num_classes: int) -> Properties:
+        """Tell what is known of the loss for ``num_classes`` classes."""
+
+    def per_class(self, log_p: Tensor) -> Tensor:
+        """Give the loss for every class as the label: shapes ``(..., C) -> (..., C)``.
+
+        This default asks `per_sample` once per class; losses with a cheaper form override it.
+        """
+        labels = log_p.new_zeros(log_p.shape[:-1], dtype=torch.long)
+        return torch.stack([self.per_sample(log_p, labels + k) for k in range(log_p.shape[-1])], dim=-1)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Give the reduced loss; raises `NoiseproofError` where shapes or dtypes do not fit."""
+        return evaluate(
+            self.per_sample, logits, target, reduction=self.reduction, ignore_index=self.ignore_index
+        )
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The loss's own numbers by the papers' symbols, such as ``{"gamma": 0.5}``."""
+        return {name: getattr(self, name) for name in hyperparameter_defaults(type(self))}
+
+    @property
+    def label(self) -> str:
+        """The name as tables print it, with the hyperparameters that differ from their defaults."""
+        defaults = hyperparameter_defaults(type(self))
+        return self.name.upper() + call_text(
+            {name: value for name, value in self.hyperparameters.items() if value != defaults[name]}
+        )
+
+    def __str__(self) -> str:
+        """The loss as text, every hyperparameter written out."""
+        return self.name + call_text(self.hyperparameters)
+
+    def __repr__(self) -> str:
+        """Same as `str`: what `parse` reads back."""
+        return str(self)
+
+
+class ClasswiseLoss(Loss):
+    """A loss that depends on the label's probability alone: ``L(f(x), y) = g(log p_y)``."""
+
+    @abstractmethod
+    def of_log_p(self, log_p: Tensor) -> Tensor:
+        """Give g, elementwise."""
+
+    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Evaluate g at the label."""
+        return self.of_log_p(at_label(log_p, target))
+
+    def per_class(self, log_p: Tensor) -> Tensor:
+        """Evaluate g at every class."""
+        return self.of_log_p(log_p)
+
+
+def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
+    """Read a loss's hyperparameters and defaults off its constructor."""
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(loss).parameters.items()
+        if name not in ("reduction", "ignore_index")
+    }
+
+
+def call_text(hyperparameters: dict[str, float]) -> str:
+    """Write hyperparameters as ``(gamma=0.5)``, or nothing if there are none."""
+    if not hyperparameters:
+        return ""
+    return "(" + ", ".join(f"{name}={number_text(value)}" for name, value in hyperparameters.items()) + ")"
+
+
+def number_text(value: float) -> str:
+    """Write a number so that it reads back as the same number, without a trailing ``.0``.
+
+    >>> number_text(-4.0), number_text(0.1)
+    ('-4', '0.1')
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
+def check_hyperparameter(loss: str, name: str, value: float, *, expected: str, valid: bool) -> None:
+    """Raise `NoiseproofError` unless ``valid``; NaN and infinities are never valid."""
+    if isinstance(value, bool) or not (abs(value) < float("inf")) or not valid:
+        raise NoiseproofError(f"{name} of {loss} must be {expected}, got {value!r}")

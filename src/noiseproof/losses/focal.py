@@ -1,0 +1,120 @@
+"""Focal loss (FL) and its normalized form (NFL)."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
+from noiseproof.losses.evaluation import Reduction, at_label, evaluate, on_label
+from noiseproof.losses.normalization import NormalizedLoss
+
+
+def focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    gamma: float = 0.5,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+) -> Tensor:
+    """Focal loss: ``FL = -(1 - p_y)^gamma log p_y``, in [0, inf); active, not robust.
+
+    ``gamma >= 0``; 0 gives cross entropy. The focal factor is differentiated, as eq. 4 says. Shapes,
+    reduction, ``ignore_index`` and errors as for `noiseproof.losses.Loss`. Lin et al., ICCV 2017; study
+    eq. 4.
+
+    >>> import torch
+    >>> round(focal_loss(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 0.9**0.5 * log 10
+    2.1844
+    """
+    _check_gamma(gamma)
+    per_sample = on_label(partial(_focal_loss, gamma=gamma))
+    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+
+
+def normalized_focal_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    gamma: float = 0.5,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+) -> Tensor:
+    """Normalized focal loss: ``NFL = FL(p_y) / sum_k FL(p_k)``, in [0, 1]; active, robust.
+
+    ``gamma >= 0``; 0 gives NCE. Shapes, reduction, ``ignore_index`` and errors as for
+    `noiseproof.losses.Loss`. Ma et al., ICML 2020; study eq. 9. That equation's last form, a logarithm
+    of ``(1 - p_y)^gamma p_y``, would take the focal factor inside the logarithm; its first form, the
+    definition, is what is computed.
+
+    >>> import torch
+    >>> round(normalized_focal_loss(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 1/K
+    0.1
+    """
+    _check_gamma(gamma)
+    per_sample = partial(_normalized_focal_loss, gamma=gamma)
+    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+
+
+class FocalLoss(ClasswiseLoss):
+    """Focal loss as a module; see `focal_loss`.
+
+    >>> FocalLoss(gamma=2)
+    fl(gamma=2)
+    """
+
+    name = "fl"
+    title = "focal loss"
+    source = "Lin et al., ICCV 2017; study eq. 4"
+
+    def __init__(
+        self, *, gamma: float = 0.5, reduction: Reduction = "mean", ignore_index: int = -100
+    ) -> None:
+        super().__init__(reduction=reduction, ignore_index=ignore_index)
+        _check_gamma(gamma)
+        self.gamma = gamma
+
+    def of_log_p(self, log_p: Tensor) -> Tensor:
+        """Give ``-(1 - p)^gamma log p``."""
+        return _focal_loss(log_p, self.gamma)
+
+    def properties(self, num_classes: int) -> Properties:
+        """Active, unbounded, no constant sum."""
+        return Properties("active", lower=0.0, upper=math.inf, class_sum=None)
+
+
+class NormalizedFocalLoss(NormalizedLoss):
+    """Normalized focal loss as a module; see `normalized_focal_loss`.
+
+    >>> NormalizedFocalLoss()
+    nfl(gamma=0.5)
+    """
+
+    name = "nfl"
+    title = "normalized focal loss"
+    source = "Ma et al., ICML 2020; study eq. 9"
+
+    def __init__(
+        self, *, gamma: float = 0.5, reduction: Reduction = "mean", ignore_index: int = -100
+    ) -> None:
+        super().__init__(FocalLoss(gamma=gamma), reduction=reduction, ignore_index=ignore_index)
+
+
+def _focal_loss(log_p: Tensor, gamma: float) -> Tensor:
+    # Clamped far below the smallest 1 - p that rounding leaves: for gamma < 1 the derivative of u**gamma
+    # is infinite at u = 0, and infinity times the vanishing log p would be NaN.
+    u = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
+    return -log_p * u**gamma
+
+
+def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tensor:
+    values = _focal_loss(log_p, gamma)
+    return at_label(values, target) / values.sum(-1)
+
+
+def _check_gamma(gamma: float) -> None:
+    check_hyperparameter("fl", "gamma", gamma, expected="a number >= 0", valid=gamma >= 0)

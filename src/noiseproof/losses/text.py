@@ -1,0 +1,145 @@
+"""Losses as text: ``nce+mae``, ``2*nfl(gamma=0.5) + 0.5*rce(A=-4)``, ``normalized(fl(gamma=2))``.
+
+The grammar is a corner of Python's own, so the standard library parses it; nothing is evaluated.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import NoReturn
+
+from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum, fits_role
+from noiseproof.losses.base import Loss, hyperparameter_defaults
+from noiseproof.losses.catalogue import CATALOGUE
+from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.normalization import NormalizedLoss
+
+LONGEST_TEXT = 1000
+"""Characters; a longer text is refused before the parser's recursion could overflow."""
+
+
+def parse(text: str, *, reduction: Reduction = "mean", ignore_index: int = -100) -> Loss:
+    """Read a loss from its text.
+
+    A robust active and a robust passive loss, added, give an `ActivePassiveLoss`; any other sum is a
+    `WeightedSum`. Names are those of `CATALOGUE`, in either case; hyperparameters are keywords.
+
+    Raises:
+        NoiseproofError: the text is no loss; the message points at the place and offers the nearest name.
+
+    >>> parse("nce+mae")
+    nce + mae
+    >>> parse("2*NFL(gamma=0.5) + 0.5*rce(A=-4)", reduction="none")
+    2*nfl(gamma=0.5) + 0.5*rce(A=-4)
+    >>> parse("ncee+mae")
+    Traceback (most recent call last):
+    noiseproof.errors.NoiseproofError: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean 'nce'?
+    """
+    return _Reader(text, reduction, ignore_index).read()
+
+
+class _Reader:
+    def __init__(self, text: str, reduction: Reduction, ignore_index: int) -> None:
+        self.text = text
+        self.reduction: Reduction = reduction
+        self.ignore_index = ignore_index
+
+    def read(self) -> Loss:
+        if not isinstance(self.text, str):
+            raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {self.text!r}")
+        if len(self.text) > LONGEST_TEXT:
+            raise NoiseproofError(
+                f"a loss text may have {LONGEST_TEXT} characters, got {len(self.text)}: {self.text[:40]!r}..."
+            )
+        if not self.text.strip():
+            raise NoiseproofError("a loss text is empty; expected one such as 'ce' or 'nce+mae'")
+        try:
+            tree = ast.parse(self.text.strip(), mode="eval")
+        except SyntaxError as error:
+            self._fail(error.offset or 1, "cannot be read here; expected a form such as 'nce + 2*mae'")
+        except (ValueError, MemoryError, RecursionError):
+            self._fail(1, "cannot be read; expected a form such as 'nce + 2*mae'")
+        return self._sum(self._terms(tree.body, weight=1.0))
+
+    def _sum(self, terms: list[tuple[float, Loss]]) -> Loss:
+        weights, losses = [w for w, _ in terms], [loss for _, loss in terms]
+        if len(terms) == 1 and weights[0] == 1:
+            return losses[0]
+        if len(terms) == 2:
+            for active, passive in ((0, 1), (1, 0)):
+                if fits_role(losses[active], "active") and fits_role(losses[passive], "passive"):
+                    return ActivePassiveLoss(
+                        losses[active],
+                        losses[passive],
+                        alpha=weights[active],
+                        beta=weights[passive],
+                        reduction=self.reduction,
+                        ignore_index=self.ignore_index,
+                    )
+        return WeightedSum(losses, weights, reduction=self.reduction, ignore_index=self.ignore_index)
+
+    def _terms(self, node: ast.expr, weight: float) -> list[tuple[float, Loss]]:
+        """Flatten a sum into weighted losses; a weight before a bracket multiplies through."""
+        match node:
+            case ast.BinOp(left, ast.Add(), right):
+                return self._terms(left, weight) + self._terms(right, weight)
+            case ast.BinOp(ast.Constant() | ast.UnaryOp() as factor, ast.Mult(), loss) | ast.BinOp(
+                loss, ast.Mult(), ast.Constant() | ast.UnaryOp() as factor
+            ):
+                value = self._number(factor)
+                if not 0 < value < float("inf"):
+                    self._fail(self._column(factor), f"the weight must be a finite number > 0, got {value:g}")
+                return self._terms(loss, weight * value)
+            case ast.Name(name):
+                return [(weight, self._loss(node, name, []))]
+            case ast.Call(ast.Name("normalized"), [inner], []):
+                return [(weight, self._build(node, NormalizedLoss, self._sum(self._terms(inner, 1.0))))]
+            case ast.Call(ast.Name(name), [], keywords):
+                return [(weight, self._loss(node, name, keywords))]
+            case ast.Call(ast.Name(name), [_, *_]):
+                self._fail(
+                    self._column(node.args[0]),
+                    f"hyperparameters of {name!r} must be named, such as 'fl(gamma=0.5)'",
+                )
+        self._fail(self._column(node), "expected a loss, a weight * a loss, or a sum of these")
+
+    def _loss(self, node: ast.expr, name: str, keywords: list[ast.keyword]) -> Loss:
+        cls = CATALOGUE.get(name.lower())
+        if cls is None:
+            self._fail(self._column(node), f"unknown loss {name!r}", did_you_mean(name, CATALOGUE))
+        allowed = hyperparameter_defaults(cls)
+        values = {}
+        for keyword in keywords:
+            given = keyword.arg or "**"
+            if given not in allowed:
+                offer = did_you_mean(given, allowed) if allowed else "it takes none"
+                self._fail(self._column(keyword), f"{cls.name!r} has no hyperparameter {given!r}", offer)
+            values[given] = self._number(keyword.value)
+        return self._build(node, cls, **values)
+
+    def _build(self, node: ast.expr, cls: type[Loss], *args: Loss, **values: float) -> Loss:
+        try:
+            return cls(*args, **values, reduction=self.reduction, ignore_index=self.ignore_index)
+        except NoiseproofError as error:
+            self._fail(self._column(node), str(error))
+
+    def _number(self, node: ast.expr) -> float:
+        match node:
+            case ast.UnaryOp(ast.USub(), operand):
+                return -self._number(operand)
+            case ast.Constant(int() | float() as value) if not isinstance(value, bool):
+                try:
+                    return float(value)
+                except OverflowError:
+                    self._fail(self._column(node), "the number is too large")
+        self._fail(self._column(node), "expected a number")
+
+    def _column(self, node: ast.expr | ast.keyword) -> int:
+        # ast counts UTF-8 bytes from 0; people count characters from 1
+        prefix = self.text.strip().encode()[: node.col_offset].decode(errors="ignore")
+        return len(prefix) + 1
+
+    def _fail(self, column: int, fault: str, offer: str = "") -> NoReturn:
+        offer = f"; {offer}" if offer else ""
+        raise NoiseproofError(f"loss {self.text.strip()!r}: {fault} at column {column}{offer}") from None

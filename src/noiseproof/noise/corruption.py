@@ -1,0 +1,92 @@
+"""Corrupt labels by a transition matrix: always from the clean labels, exact per class, seeded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from noiseproof.errors import NoiseproofError
+from noiseproof.noise.transition import Matrix, check_transition_matrix
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Labels = TypeVar("Labels", bound="list[int] | NDArray[Any] | Tensor")
+
+Integers = NDArray[np.int64]
+
+
+def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: bool = True) -> Labels:
+    """Draw a noisy label for each clean one: ``P(noisy = j | clean = i) = T[i, j]``.
+
+    Args:
+        labels: clean class indices, shape ``(N,)``: a list, a numpy array or a torch tensor.
+        transition_matrix: row-stochastic, ``(K, K)``.
+        seed: same seed, same noise; the global random state is neither read nor changed.
+        exact: of the n samples of class i, flip n (1 - T[i, i]) rounded to the nearest, spread over the
+            other classes so that each count is within one of its share. False draws every label
+            on its own, so the rates hold only on average.
+
+    Returns:
+        Noisy labels, of the type, dtype and device of ``labels``; ``labels`` is not changed.
+
+    Raises:
+        NoiseproofError: the matrix is not row-stochastic, or a label is not in 0..K-1.
+
+    >>> from noiseproof.noise import symmetric
+    >>> corrupt([0, 0, 0, 0, 1, 1, 1, 1], symmetric(2, 0.25), seed=0)
+    [1, 0, 0, 0, 0, 1, 1, 1]
+    """
+    matrix = check_transition_matrix(transition_matrix)
+    clean = label_array(labels, num_classes=len(matrix))
+    rng = np.random.default_rng(seed)
+    noisy = clean.copy()
+    for k in range(len(matrix)):
+        (members,) = np.nonzero(clean == k)
+        if exact:
+            drawn = np.repeat(np.arange(len(matrix)), _apportion(matrix[k], k, len(members), rng))
+            noisy[rng.permutation(members)] = drawn
+        else:
+            noisy[members] = rng.choice(len(matrix), size=len(members), p=matrix[k] / matrix[k].sum())
+    return cast(Labels, _like(noisy, labels))
+
+
+def label_array(labels: Any, *, num_classes: int | None = None) -> Integers:
+    """Return labels of any kind as int64; raise `NoiseproofError` unless they are ``(N,)`` class indices."""
+    values = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
+        raise NoiseproofError(f"labels must be (N,) integers, got shape {values.shape} of {values.dtype}")
+    outside = (values < 0) | (values >= num_classes) if num_classes is not None else values < 0
+    if outside.any():
+        where = int(np.argmax(outside))
+        limit = f"0..{num_classes - 1}" if num_classes is not None else "0, 1, ..."
+        raise NoiseproofError(f"labels must be in {limit}, got {values[where]} at position {where}")
+    return values.astype(np.int64)
+
+
+def _apportion(row: Matrix, k: int, n: int, rng: np.random.Generator) -> Integers:
+    """Split n samples of class k by ``row``: flips to the nearest, then the others by largest remainder."""
+    off_diagonal = row.copy()
+    off_diagonal[k] = 0
+    # 1e-9 keeps 0.3 * 10 = 2.9999999999999996 and its like from rounding by their last bit
+    flips = int(np.floor(n * off_diagonal.sum() + 0.5 + 1e-9))
+    if flips == 0:
+        counts = np.zeros(len(row), dtype=np.int64)
+    else:
+        shares = flips * off_diagonal / off_diagonal.sum()
+        counts = np.floor(shares + 1e-9).astype(np.int64)
+        # equal remainders are drawn by lot, or low classes would gain
+        order = np.lexsort((rng.random(len(row)), -np.round(shares - counts, 9)))
+        counts[order[: flips - counts.sum()]] += 1
+    counts[k] = n - flips
+    return counts
+
+
+def _like(values: Integers, labels: Any) -> Any:
+    if isinstance(labels, list):
+        return values.tolist()
+    if hasattr(labels, "new_tensor"):
+        return labels.new_tensor(values)
+    return values.astype(np.asarray(labels).dtype)
