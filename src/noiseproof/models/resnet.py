@@ -1,0 +1,76 @@
+"""ResNet-18 (He et al., CVPR 2016), with the stem for small images or for ImageNet's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from noiseproof.schema import Schema
+
+
+class ResNet18(Schema):
+    """ResNet-18: four stages of two basic blocks, ``width`` channels in the first and doubling.
+
+    ``stem``: "cifar" is a 3x3 convolution and no pooling, usual for 32x32 images; "imagenet" is the
+    paper's 7x7 of stride 2 with max-pooling.
+    """
+
+    name: Literal["resnet18"] = "resnet18"
+    width: Annotated[int, Field(ge=1)] = 64
+    stem: Literal["cifar", "imagenet"] = "cifar"
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Build the network: ``(N, C, H, W) -> (N, num_classes)``."""
+        widths = [self.width * 2**stage for stage in range(4)]
+        blocks: list[nn.Module] = []
+        channels = self.width
+        for stage, width in enumerate(widths):
+            blocks += [
+                BasicBlock(channels, width, stride=1 if stage == 0 else 2),
+                BasicBlock(width, width, stride=1),
+            ]
+            channels = width
+        return nn.Sequential(
+            _stem(self.stem, image_shape[0], self.width),
+            *blocks,
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(channels, num_classes),
+        )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with batch normalization and a shortcut, projected where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shapes: ``(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)``."""
+        residual = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        return F.relu(residual + self.shortcut(x))
+
+
+def _stem(kind: Literal["cifar", "imagenet"], inputs: int, outputs: int) -> nn.Module:
+    if kind == "cifar":
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+        )
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 7, stride=2, padding=3, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(3, stride=2, padding=1),
+    )

@@ -1,0 +1,96 @@
+"""Figures 1 to 4, test accuracy by epoch as the study draws it, and what the losses memorize meanwhile."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from noiseproof.noise import Noise
+from noiseproof.report.results import Curve, Results, mean_curve
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+"""Okabe and Ito's palette: distinct to colour-blind eyes too."""
+
+DASHES = ("-", "--", "-.", ":")
+"""By the order of the losses, so that curves are told apart in black and white."""
+
+FORMATS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
+
+FIRST_FIGURE = {"symmetric": 1, "asymmetric": 3}
+"""Number of the first figure of a kind of noise."""
+
+Curves = Literal["test", "memorized"]
+AXIS = {"test": "test accuracy (%)", "memorized": "wrong labels predicted as given (%)"}
+
+
+def figures(results: Results) -> Iterator[tuple[str, Figure]]:
+    """Draw ``(name, figure)``: single losses in Figures 1 and 3, sums in 2 and 4; then memorization."""
+    single = [loss for loss in results.losses if "+" not in loss]
+    sums = [loss for loss in results.losses if "+" in loss]
+    for kind, first in FIRST_FIGURE.items():
+        if results.rates(kind):
+            for number, group in enumerate((single, sums), start=first):
+                if group:
+                    yield f"figure{number}", curves_by_rate(results, group, kind, "test")
+            yield f"memorization_{kind}", curves_by_rate(results, results.losses, kind, "memorized")
+
+
+def curves_by_rate(results: Results, losses: Sequence[str], kind: str, curves: Curves) -> Figure:
+    """Draw curves by epoch, mean and standard deviation over seeds, a panel for each noise rate."""
+    from matplotlib.figure import Figure
+
+    rates = results.rates(kind)
+    columns = min(2, len(rates))
+    rows = math.ceil(len(rates) / columns)
+    figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.6), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel().tolist()
+    handles: dict[str, Artist] = {}
+    for panel, rate in zip(panels, rates, strict=False):
+        for i, loss in enumerate(losses):
+            cell = results.cells.get((loss, Noise(kind, rate)))
+            drawn = () if cell is None else cell.curves if curves == "test" else cell.memorized
+            if any(drawn):
+                handles[loss] = _draw(panel, drawn, COLOURS[i % len(COLOURS)], DASHES[i // 2 % len(DASHES)])
+        panel.set_title(rf"$\eta$ = {rate:g}", fontsize=9)
+        panel.set_xlim(1, max(results.epochs, 2))
+        panel.grid(alpha=0.25, linewidth=0.6)
+        panel.tick_params(labelsize=8)
+        panel.spines[["top", "right"]].set_visible(False)
+    for unused in panels[len(rates) :]:
+        unused.set_axis_off()
+    figure.supxlabel("epoch", fontsize=9)
+    figure.supylabel(AXIS[curves], fontsize=9)
+    if handles:
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
+        )
+    return figure
+
+
+def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:
+    """Give a figure as the bytes of a file: the same bytes for the same results."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "noiseproof"}):
+        figure.savefig(buffer, format=form, dpi=200, metadata={"Date": None} if form == "svg" else {})
+    return buffer.getvalue()
+
+
+def _draw(panel: Axes, curves: Sequence[Curve], colour: str, dashes: str) -> Artist:
+    import numpy as np
+
+    mean = np.asarray(mean_curve(curves), dtype=np.float64)
+    epochs = np.arange(1, len(mean) + 1)
+    (line,) = panel.plot(epochs, mean, color=colour, linestyle=dashes, linewidth=1.3)
+    if len(curves) > 1:
+        spread = np.std(curves, axis=0, ddof=1)
+        panel.fill_between(epochs, mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+    return line

@@ -1,0 +1,165 @@
+"""Tables in the study's form: a row for each loss, a column for each noise rate, the top two in bold."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+
+from noiseproof.report.results import MissingResultError, Results
+
+TOP = 2
+"""How many of a column are set in bold, as in the study."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One cell as a table shows it; ``mean`` is None if no run of it is finished."""
+
+    mean: float | None
+    std: float | None
+    runs: int
+    diverged: int
+    study: float | None
+    is_top: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """Test accuracies (%) under one kind of noise; ``entries[i][j]`` is loss i at rate j."""
+
+    name: str
+    caption: str
+    losses: tuple[str, ...]
+    rates: tuple[float, ...]
+    entries: tuple[tuple[Entry, ...], ...]
+    runs_per_cell: int
+
+    @property
+    def rows(self) -> list[tuple[str, tuple[Entry, ...]]]:
+        """Each loss with its entries."""
+        return list(zip(self.losses, self.entries, strict=True))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know: missing and diverged runs, and what the figures are."""
+        entries = [entry for row in self.entries for entry in row]
+        notes = ["Test accuracy (%) after the last epoch; bold: the top two of a column."]
+        if self.runs_per_cell > 1:
+            notes[0] += f" Mean ± standard deviation over {self.runs_per_cell} seeds."
+        if any(entry.study is not None for entry in entries):
+            notes.append("In brackets: the study's value.")
+        planned, there = self.runs_per_cell * len(entries), sum(entry.runs for entry in entries)
+        if there < planned:
+            notes.append(f"Missing: {planned - there} of {planned} runs.")
+        diverged = sum(entry.diverged for entry in entries)
+        if diverged:
+            notes.append(f"Diverged (a loss that was not finite): {diverged} runs.")
+        return notes
+
+
+def table(results: Results, kind: str, *, name: str, study: Results | None = None) -> Table:
+    """Make the table of a kind of noise; ``study`` stands beside if it is of the same data set."""
+    rates = results.rates(kind)
+    comparable = study if study is not None and study.data == results.data else None
+    columns = [_column(results, kind, rate, comparable) for rate in rates]
+    return Table(
+        name=name,
+        caption=f"{results.data} with {kind} label noise, {results.epochs} epochs",
+        losses=results.losses,
+        rates=tuple(rates),
+        entries=tuple(zip(*columns, strict=True)),
+        runs_per_cell=results.runs_per_cell,
+    )
+
+
+def to_csv(table: Table) -> str:
+    """Columns ``loss``, then ``0.2``, ``0.2_std``, ... in percent; empty where missing."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["loss", *(name for rate in table.rates for name in (f"{rate:g}", f"{rate:g}_std"))])
+    for loss, entries in table.rows:
+        values = (value for entry in entries for value in (entry.mean, entry.std))
+        writer.writerow([loss, *("" if value is None else f"{value:.2f}" for value in values)])
+    return buffer.getvalue()
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table with its caption and notes."""
+    lines = [
+        f"**{table.caption}**",
+        "",
+        "| loss | " + " | ".join(f"{rate:g}" for rate in table.rates) + " |",
+        "| --- |" + " ---: |" * len(table.rates),
+    ]
+    for loss, entries in table.rows:
+        cells = [f"**{text}**" if e.is_top else text for e in entries for text in [entry_text(table, e)]]
+        lines.append(f"| {loss} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *table.notes]) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A booktabs table environment."""
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{_latex(table.caption)}. {_latex(' '.join(table.notes))}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.rates)}}}",
+        r"\toprule",
+        "Loss & " + " & ".join(f"{rate:g}" for rate in table.rates) + r" \\",
+        r"\midrule",
+    ]
+    for loss, entries in table.rows:
+        texts = [(entry, _latex(entry_text(table, entry))) for entry in entries]
+        cells = [rf"\textbf{{{text}}}" if entry.is_top else text for entry, text in texts]
+        lines.append(f"{_latex(loss)} & " + " & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]) + "\n"
+
+
+def entry_text(table: Table, entry: Entry) -> str:
+    """One cell in words, such as ``84.95 ± 0.31 (84.12)``, or ``missing``."""
+    if entry.mean is None:
+        text = "missing"
+    else:
+        text = f"{entry.mean:.2f}" + ("" if entry.std is None else f" ± {entry.std:.2f}")
+        if entry.runs < table.runs_per_cell:
+            text += f" [{entry.runs} of {table.runs_per_cell}]"
+        if entry.diverged:
+            text += " [diverged]"
+    return text if entry.study is None else f"{text} ({entry.study:.2f})"
+
+
+def _column(results: Results, kind: str, rate: float, study: Results | None) -> list[Entry]:
+    means = {
+        loss: results.accuracy(loss, kind, rate)
+        for loss in results.losses
+        if _accuracy(results, loss, kind, rate) is not None
+    }
+    least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0)
+    column = []
+    for loss in results.losses:
+        cell = results.cell(loss, kind, rate) if loss in means else None
+        column.append(
+            Entry(
+                mean=cell.mean if cell else None,
+                std=cell.std if cell else None,
+                runs=len(cell.accuracies) if cell else 0,
+                diverged=cell.diverged if cell else 0,
+                study=_accuracy(study, loss, kind, rate) if study else None,
+                is_top=loss in means and means[loss] >= least,
+            )
+        )
+    return column
+
+
+def _accuracy(results: Results, loss: str, kind: str, rate: float) -> float | None:
+    try:
+        return results.accuracy(loss, kind, rate)
+    except MissingResultError:
+        return None
+
+
+def _latex(text: str) -> str:
+    for sign, escaped in (("±", r"$\pm$"), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#")):
+        text = text.replace(sign, escaped)
+    return text

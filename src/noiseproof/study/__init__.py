@@ -1,0 +1,20 @@
+"""Studies: typed data, conducted run by run into records that say where they come from."""
+
+from noiseproof.study.archive import Archive
+from noiseproof.study.conduct import Outcome, Progress, choose_device, conduct
+from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.record import Record
+from noiseproof.study.study import Study, built_in_studies, load_study
+
+__all__ = [
+    "Archive",
+    "Outcome",
+    "Progress",
+    "Record",
+    "RunConfiguration",
+    "Study",
+    "built_in_studies",
+    "choose_device",
+    "conduct",
+    "load_study",
+]

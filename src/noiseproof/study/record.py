@@ -1,0 +1,76 @@
+"""The record of a finished run: its configuration, data, noise, epochs and provenance, one file each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from noiseproof.data import Dataset
+from noiseproof.errors import NoiseproofError
+from noiseproof.schema import Schema
+from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.provenance import Provenance
+from noiseproof.training import History
+
+
+class DataFacts(Schema):
+    """Which data it was; ``canonical`` is whether the files were the published ones."""
+
+    name: str
+    fingerprint: str
+    canonical: bool
+    train_size: int
+    test_size: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DataFacts:
+        """Describe a loaded data set."""
+        return cls(
+            name=dataset.name,
+            fingerprint=dataset.fingerprint,
+            canonical=dataset.canonical,
+            train_size=len(dataset.train_labels),
+            test_size=len(dataset.test_labels),
+        )
+
+
+class NoiseFacts(Schema):
+    """The noise that was achieved: ``counts[i][j]`` samples of clean class i are labelled j."""
+
+    requested_rate: float
+    achieved_rate: float
+    counts: tuple[tuple[int, ...], ...]
+
+
+class Best(Schema):
+    """The epoch, 1-based, of the highest test accuracy: shown as such, never chosen as the result."""
+
+    epoch: int
+    test_accuracy: float
+
+
+class Record(Schema):
+    """A finished run. ``test_accuracy`` is the last epoch's, a fraction in [0, 1].
+
+    ``status`` is "diverged" if the loss of any epoch was not finite.
+    """
+
+    format: Literal[1] = 1
+    status: Literal["finished", "diverged"]
+    config: RunConfiguration
+    test_accuracy: float
+    best: Best
+    data: DataFacts
+    noise: NoiseFacts
+    history: History
+    provenance: Provenance
+
+
+def read_record(path: Path) -> Record:
+    """Read a record; raises `NoiseproofError` that names the file if it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise NoiseproofError(f"record {str(path)!r} is damaged ({error})") from None
+    return Record.read(content, where=f"record {str(path)!r} is damaged")

@@ -1,0 +1,120 @@
+"""A study as typed data: which losses, under which label noise, on which data, trained how."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator, model_validator
+
+from noiseproof import data, losses, noise
+from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.models import Model
+from noiseproof.schema import Schema
+from noiseproof.study.configuration import RunConfiguration
+from noiseproof.training import Recipe
+
+Texts = Annotated[tuple[str, ...], Field(min_length=1)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+
+
+class Study(Schema):
+    """Every loss, under every noise, from every seed, on one data set with one network and recipe.
+
+    ``losses`` and ``noises`` are texts, as `noiseproof.losses.parse` and `noiseproof.noise.parse` read
+    them. In a file it is TOML, with tables ``[model]`` and ``[recipe]``.
+    """
+
+    title: str = ""
+    data: str
+    model: Model
+    recipe: Recipe = Recipe()
+    losses: Texts
+    noises: Texts
+    seeds: Seeds = (0,)
+
+    @field_validator("data")
+    @classmethod
+    def _known_data(cls, name: str) -> str:
+        data.check_name(name)
+        return name
+
+    @field_validator("losses")
+    @classmethod
+    def _loss_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(texts, lambda text: str(losses.parse(text)))
+
+    @field_validator("noises")
+    @classmethod
+    def _noise_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct(texts, lambda text: str(noise.parse(text)))
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(int(seed) for seed in _distinct(map(str, seeds), str))
+
+    @model_validator(mode="after")
+    def _distinct_ids(self) -> Study:
+        _distinct((run.id for run in self.runs()), str)
+        return self
+
+    def runs(self) -> list[RunConfiguration]:
+        """List every run, the first seed's first, so that an unfinished study has whole tables."""
+        return [
+            RunConfiguration(
+                data=self.data, model=self.model, recipe=self.recipe, loss=loss, noise=noise_text, seed=seed
+            )
+            for seed in self.seeds
+            for loss in self.losses
+            for noise_text in self.noises
+        ]
+
+
+def load_study(name: str) -> Study:
+    """Load a built-in study by name, or one from a ``.toml`` file.
+
+    Raises `NoiseproofError` for an unknown name, an unreadable file, or a fault in it.
+
+    >>> load_study("smoke").data
+    'digits'
+    """
+    if name in built_in_studies():
+        text, where = (_library() / f"{name}.toml").read_text(), f"study {name!r}"
+    else:
+        path = Path(name)
+        where = f"study {name!r}"
+        if path.suffix != ".toml":
+            offer = did_you_mean(name, built_in_studies())
+            raise NoiseproofError(f"unknown study {name!r}; {offer} (a study of your own ends in .toml)")
+        try:
+            text = path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise NoiseproofError(f"{where} cannot be read: {error}") from None
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise NoiseproofError(f"{where} is not valid TOML: {error}") from None
+    return Study.read(content, where=where)
+
+
+def built_in_studies() -> list[str]:
+    """Names of the studies that come with the package."""
+    return sorted(Path(entry.name).stem for entry in _library().iterdir() if entry.name.endswith(".toml"))
+
+
+def _library() -> resources.abc.Traversable:
+    return resources.files("noiseproof.study") / "library"
+
+
+def _distinct(texts: Iterable[str], canonical: Callable[[str], str]) -> tuple[str, ...]:
+    seen: dict[str, str] = {}
+    for text in texts:
+        key = canonical(text)
+        if key in seen:
+            raise ValueError(f"{text!r} is there twice")
+        seen[key] = text
+    return tuple(seen)

@@ -1,0 +1,43 @@
+"""How a network is trained: the study's recipe as typed data."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import Field
+
+from noiseproof.schema import Schema
+
+
+class Recipe(Schema):
+    """SGD with momentum and a cosine schedule; the defaults are the study's section 3.
+
+    ``learning_rate``: of the first epoch; annealed to 0 epoch by epoch, as PyTorch's `CosineAnnealingLR`
+    does. ``crop_padding``: pixels added on every side before a random crop back to size, 0 for no crop.
+    ``flip``: flip half of the images horizontally. The last batch of an epoch may be smaller.
+    """
+
+    epochs: Annotated[int, Field(ge=1)] = 50
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    crop_padding: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Give the learning rate of an epoch, 0-based.
+
+        >>> Recipe(epochs=50).learning_rate_at(25)
+        0.005
+        """
+        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+
+    def steps_per_epoch(self, num_samples: int) -> int:
+        """Count the batches of an epoch."""
+        return math.ceil(num_samples / self.batch_size)
+
+    def total_steps(self, num_samples: int) -> int:
+        """Count the steps of a whole training."""
+        return self.epochs * self.steps_per_epoch(num_samples)

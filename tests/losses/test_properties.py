@@ -1,0 +1,89 @@
+"""What each loss claims about itself (`Loss.properties`), checked by computation."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from noiseproof.losses import CATALOGUE, Loss
+
+CLASSES = pytest.mark.parametrize("classes", [2, 3, 10])
+
+
+def values_on_every_label(loss: Loss, classes: int) -> Tensor:
+    """The loss at random logits and at ever more extreme ones: (samples, classes)."""
+    generator = torch.Generator().manual_seed(0)
+    random = torch.randn(200, classes, generator=generator, dtype=torch.float64)
+    one_hot = torch.eye(classes, dtype=torch.float64)
+    samples = [scale * random for scale in (0.1, 1, 10, 100)]
+    samples += [scale * one_hot for scale in (0, 1, -1, 1e8, -1e8)]
+    return loss.per_class(torch.cat(samples).log_softmax(-1))
+
+
+@CLASSES
+def test_bounds_hold(loss: Loss, classes: int) -> None:
+    known = loss.properties(classes)
+    values = values_on_every_label(loss, classes)
+    assert values.min().item() >= known.lower - 1e-12
+    assert values.max().item() <= known.upper + 1e-12
+
+
+@CLASSES
+def test_bounds_are_the_infimum_and_the_supremum(registered: Loss, classes: int) -> None:
+    known = registered.properties(classes)
+    values = values_on_every_label(registered, classes)
+    assert values.min().item() == pytest.approx(known.lower, abs=1e-6)
+    if math.isinf(known.upper):
+        assert values.max().item() > 1e6
+    else:
+        assert values.max().item() == pytest.approx(known.upper, abs=1e-6)
+
+
+@CLASSES
+def test_the_sum_over_labels_is_constant_just_where_that_is_claimed(loss: Loss, classes: int) -> None:
+    known = loss.properties(classes)
+    sums = values_on_every_label(loss, classes).sum(-1)
+    spread = (sums.max() - sums.min()).item()
+    if known.class_sum is None:
+        assert spread > 0.1
+    else:
+        assert spread < 1e-9
+        assert sums[0].item() == pytest.approx(known.class_sum, rel=1e-12)
+    assert known.robust == (spread < 1e-9)
+
+
+@pytest.mark.parametrize("shape", [(50, 2), (50, 10)], ids=str)
+def test_kind_follows_definitions_1_and_2(
+    loss: Loss, logits: Tensor, target: Tensor, reference: Callable[..., Tensor]
+) -> None:
+    terms = reference(loss, logits, target)
+    of_other_classes = terms.scatter(-1, target[:, None], 0.0)
+    passive = (of_other_classes != 0).any(-1)
+    assert passive.tolist() == [loss.properties(logits.shape[1]).kind == "passive"] * len(logits)
+
+
+def test_the_study_calls_these_active_and_these_robust() -> None:
+    known = {name: cls().properties(10) for name, cls in CATALOGUE.items()}
+    study = ["ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce"]
+    assert [name for name in study if known[name].kind == "active"] == ["ce", "fl", "nce", "nfl"]
+    assert [name for name in study if not known[name].robust] == ["ce", "fl"]
+
+
+def test_every_loss_says_what_it_is() -> None:
+    classes = CATALOGUE.values()
+    assert [cls.name for cls in classes] == list(CATALOGUE)
+    assert len({cls.title for cls in classes}) == len(CATALOGUE)
+    assert all("eq. " in cls.source or " 20" in cls.source for cls in classes)
+
+
+def test_every_argument_is_named_and_every_hyperparameter_an_attribute() -> None:
+    for cls in CATALOGUE.values():
+        parameters = inspect.signature(cls).parameters
+        assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}, cls.name
+        defaults = {name: p.default for name, p in parameters.items()}
+        assert cls().hyperparameters | {"reduction": "mean", "ignore_index": -100} == defaults
