@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator, model_validator
 
@@ -74,13 +74,13 @@ class Study(Schema):
         ]
 
 
-def load_study(name: str) -> Study:
-    """Load a built-in study by name, or one from a ``.toml`` file.
+def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
+    """Load a built-in study by name, or one from a ``.toml`` file, with ``changes`` to its settings.
 
     Raises `NoiseproofError` for an unknown name, an unreadable file, or a fault in it.
 
-    >>> load_study("smoke").data
-    'digits'
+    >>> load_study("smoke", {"recipe.epochs": 2}).recipe.epochs
+    2
     """
     if name in built_in_studies():
         text, where = (_library() / f"{name}.toml").read_text(), f"study {name!r}"
@@ -98,6 +98,14 @@ def load_study(name: str) -> Study:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NoiseproofError(f"{where} is not valid TOML: {error}") from None
+    for place, value in (changes or {}).items():
+        *tables, field = place.split(".")
+        table = content
+        for key in tables:
+            table = table.setdefault(key, {})
+            if not isinstance(table, dict):
+                raise NoiseproofError(f"{where}: {key!r} is no table, so {place!r} cannot be set")
+        table[field] = value
     return Study.read(content, where=where)
 
 

@@ -1,0 +1,227 @@
+"""The commands. Each imports what it needs when it runs, so that ``--help`` stays quick."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from noiseproof import __version__
+from noiseproof.cli.durations import parse_duration
+from noiseproof.errors import NoiseproofError
+
+if TYPE_CHECKING:
+    from noiseproof.study import Outcome, Study
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as a shell gives it."""
+
+app = typer.Typer(
+    name="noiseproof",
+    help="Losses for PyTorch that tolerate wrong labels, and the bench that proves them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+STUDIES = sorted(
+    entry.name.removesuffix(".toml")
+    for entry in resources.files("noiseproof").joinpath("study", "library").iterdir()
+    if entry.name.endswith(".toml")
+)
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the data set's files; without it they are downloaded.")
+]
+TimeBudget = Annotated[
+    str | None, typer.Option(help="Save everything and stop after this long, such as 9m, 90s or 1h30m.")
+]
+
+
+def main() -> None:
+    """Run the command line; bad input is one line on standard error and exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except NoiseproofError as error:
+        _fail(str(error), code=2)
+    except OSError as error:  # a full disk, a folder removed meanwhile: what is recorded stays whole
+        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), code=1)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"noiseproof {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    study: Annotated[
+        str, typer.Argument(help=f"A built-in study ({', '.join(STUDIES)}) or a .toml file.")
+    ] = "digits",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for records and report; out/<study> by default.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds 0 to N-1 in place of the study's own.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, such as recipe.epochs=5; may be repeated."),
+    ] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    time_budget: TimeBudget = None,
+) -> None:
+    """Conduct a study: train every run that has no record yet, then print and write the report."""
+    from noiseproof.study import load_study
+
+    budget = parse_duration(time_budget) if time_budget else None
+    changes = dict(_setting(text) for text in settings or ())
+    if seeds is not None:
+        if seeds < 1:
+            raise NoiseproofError(f"--seeds must be at least 1, got {seeds}")
+        changes["seeds"] = list(range(seeds))
+    chosen = load_study(study, changes)
+    folder = out or Path("out") / Path(study).stem
+    outcome = _conduct(chosen, folder, device, data_dir, budget)
+    if outcome.runs_done:
+        _report(folder)
+    _finish(outcome, folder)
+
+
+@app.command()
+def train(
+    loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
+    data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
+    noise: Annotated[str, typer.Option(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")] = "none",
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs; those of the data set's study by default.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="mlp or resnet18.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of ResNet-18's first stage.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides noise, initial weights and batches.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
+    ] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    time_budget: TimeBudget = None,
+) -> None:
+    """Train one network with one loss under one noise."""
+    from noiseproof.data import check_name
+    from noiseproof.study import load_study
+
+    budget = parse_duration(time_budget) if time_budget else None
+    check_name(data)
+    changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+    if model is not None:
+        changes["model"] = {"name": model}
+    if width is not None:
+        changes["model.width"] = width
+    if epochs is not None:
+        changes["recipe.epochs"] = epochs
+    study = load_study(data, changes)
+    (config,) = study.runs()
+    folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
+    outcome = _conduct(study, folder, device, data_dir, budget)
+    if outcome.ended == "finished":
+        from noiseproof.cli.display import show_run
+        from noiseproof.study import Archive
+
+        show_run(Archive(folder).finished()[config.id], folder / "runs" / f"{config.id}.json")
+    _finish(outcome, folder)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="What --out was.")]) -> None:
+    """Rebuild and print every table, figure and claim from the records alone."""
+    _report(folder)
+    typer.echo(f"report in {folder / 'report'}")
+
+
+@app.command()
+def losses(classes: Annotated[int, typer.Option(help="Number of classes K.")] = 10) -> None:
+    """List every loss with what is known of it."""
+    from noiseproof.cli.display import show_losses
+
+    if classes < 2:
+        raise NoiseproofError(f"--classes must be at least 2, got {classes}")
+    show_losses(classes)
+
+
+@app.command()
+def audit(
+    noise: Annotated[str, typer.Argument(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")],
+    data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    data_dir: DataDir = None,
+) -> None:
+    """Draw label noise and show the matrix asked for beside the one achieved."""
+    from noiseproof import data as data_sets
+    from noiseproof import noise as label_noise
+
+    setting = label_noise.parse(noise)
+    dataset = data_sets.load(data, data_dir)
+    matrix = setting.transition_matrix(dataset.num_classes, dataset.class_map)
+    noisy = label_noise.corrupt(dataset.train_labels, matrix, seed=seed)
+    typer.echo(str(label_noise.audit(dataset.train_labels, noisy, matrix)))
+
+
+def _conduct(study: Study, out: Path, device: str, data_dir: Path | None, budget: float | None) -> Outcome:
+    from noiseproof.cli.progress import Interruption, ProgressDisplay
+    from noiseproof.study import conduct
+
+    with Interruption() as interruption, ProgressDisplay() as display:
+        return conduct(
+            study,
+            out,
+            device=device,
+            data_dir=data_dir,
+            time_budget=budget,
+            interrupted=interruption.requested,
+            on_progress=display.show,
+        )
+
+
+def _report(folder: Path) -> None:
+    from noiseproof.cli.display import show_report
+    from noiseproof.report import write_report
+
+    show_report(write_report(folder))
+
+
+def _finish(outcome: Outcome, folder: Path) -> None:
+    done = f"{outcome.runs_done} of {outcome.runs_total} runs done"
+    typer.echo(f"{done}, {outcome.training_seconds:.0f} s of training; everything is in {folder}")
+    if outcome.ended != "finished":
+        typer.echo(f"{outcome.ended}: the same command goes on from here")
+    if outcome.ended == "interrupted":
+        raise typer.Exit(INTERRUPTED)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import tomllib
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise NoiseproofError(f"--set must be NAME=VALUE, such as recipe.epochs=5, got {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
+def _fail(message: str, *, code: int) -> None:
+    typer.echo("error: " + " ".join(message.split()), err=True)
+    sys.exit(code)

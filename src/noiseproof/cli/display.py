@@ -1,0 +1,88 @@
+"""What commands print: tables, claims, one run, the list of losses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from noiseproof.losses import CATALOGUE
+from noiseproof.report import Report, Table
+from noiseproof.report.tables import entry_text
+from noiseproof.study import Record
+
+PLAIN_WIDTH = 120
+"""Columns where the output is no terminal: no cell is cut short."""
+
+STYLES = {"holds": "green", "fails": "red", "not enough data": "dim"}
+
+
+def show_report(report: Report) -> None:
+    """Print the tables and the claims."""
+    console = _console()
+    for table in report.tables:
+        console.print(f"[bold]{table.name}[/]: {table.caption}", highlight=False)
+        console.print(_grid(table))
+        for note in table.notes:
+            console.print(f"[dim]{note}[/]", highlight=False)
+        console.print()
+    claims = Grid("the study's claims", "ours", "study")
+    for claim, ours, study in report.claims:
+        verdicts = [f"[{STYLES[verdict.answer]}]{verdict.answer}[/]" for verdict in (ours, study)]
+        claims.add_row(f"{claim.statement} ({claim.section})", *verdicts)
+    console.print(claims)
+    console.print(f"[dim]The figures behind each verdict: {report.folder / 'claims.csv'}[/]", highlight=False)
+
+
+def show_run(record: Record, path: Path) -> None:
+    """Print what came of one run."""
+    history = record.history
+    lines = [
+        f"test accuracy {100 * record.test_accuracy:.2f} % after epoch {len(history)}"
+        f" (best, for comparison: {100 * record.best.test_accuracy:.2f} % after epoch {record.best.epoch})",
+        f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}",
+    ]
+    if history.memorized[-1] is not None and history.recovered[-1] is not None:
+        lines.append(
+            f"of these, {100 * history.memorized[-1]:.2f} % were memorized and"
+            f" {100 * history.recovered[-1]:.2f} % predicted as what they really are"
+        )
+    if record.status == "diverged":
+        lines.append("the run diverged: its loss was not finite")
+    _console().print("\n".join([*lines, f"record in {path}"]), highlight=False, soft_wrap=True)
+
+
+def show_losses(num_classes: int) -> None:
+    """Print the catalogue of losses with the properties for ``num_classes`` classes."""
+    grid = Grid("name", "loss", "kind", "robust", "range", f"sum over {num_classes} classes", "source")
+    for cls in CATALOGUE.values():
+        loss = cls()
+        known = loss.properties(num_classes)
+        grid.add_row(
+            str(loss),
+            cls.title,
+            known.kind,
+            "yes" if known.robust else "no",
+            f"{known.lower:g} to {known.upper:.4g}",
+            "not constant" if known.class_sum is None else f"{known.class_sum:g}",
+            cls.source,
+        )
+    console = _console()
+    console.print(grid)
+    console.print("Combine them as text: 'nce+mae', '2*nfl(gamma=0.5) + 0.5*rce(A=-4)', 'normalized(fl)'.")
+
+
+def _grid(table: Table) -> Grid:
+    grid = Grid("loss")
+    for rate in table.rates:
+        grid.add_column(f"{rate:g}", justify="right")
+    for loss, entries in table.rows:
+        texts = [(entry, entry_text(table, entry)) for entry in entries]
+        grid.add_row(loss, *(f"[bold]{text}[/]" if entry.is_top else text for entry, text in texts))
+    return grid
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
