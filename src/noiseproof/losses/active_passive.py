@@ -85,7 +85,9 @@ class WeightedSum(Loss):
         return "+".join(_weighted_text(w, term, term.label) for w, term in self.weighted)
 
     def __str__(self) -> str:
-        """The sum as text, such as ``2*nfl(gamma=0.5) + mae``."""
+        """The sum as text, such as ``2*nfl(gamma=0.5) + mae``; ``1*nce`` if it is a sum of one."""
+        if self.weights == (1,):
+            return f"1*{self.weighted[0][1]}"
         return " + ".join(_weighted_text(w, term, str(term)) for w, term in self.weighted)
 
 

@@ -102,17 +102,30 @@ class NormalizedFocalLoss(NormalizedLoss):
         self, *, gamma: float = 0.5, reduction: Reduction = "mean", ignore_index: int = -100
     ) -> None:
         super().__init__(FocalLoss(gamma=gamma), reduction=reduction, ignore_index=ignore_index)
+        self.gamma = gamma
+
+    def relative_values(self, log_p: Tensor) -> Tensor:
+        """Give the focal losses, scaled so that no gamma makes them all underflow."""
+        return _relative_focal_loss(log_p, self.gamma)
 
 
 def _focal_loss(log_p: Tensor, gamma: float) -> Tensor:
+    return -log_p * _one_minus_p(log_p) ** gamma
+
+
+def _relative_focal_loss(log_p: Tensor, gamma: float) -> Tensor:
+    u = _one_minus_p(log_p)
+    return -log_p * (u / u.detach().amax(-1, keepdim=True)) ** gamma
+
+
+def _one_minus_p(log_p: Tensor) -> Tensor:
     # Clamped far below the smallest 1 - p that rounding leaves: for gamma < 1 the derivative of u**gamma
     # is infinite at u = 0, and infinity times the vanishing log p would be NaN.
-    u = (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
-    return -log_p * u**gamma
+    return (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
 
 
 def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tensor:
-    values = _focal_loss(log_p, gamma)
+    values = _relative_focal_loss(log_p, gamma)
     return at_label(values, target) / values.sum(-1)
 
 

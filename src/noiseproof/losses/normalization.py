@@ -41,14 +41,18 @@ class NormalizedLoss(Loss):
         _check_normalizable(loss)
         self.loss = loss
 
+    def relative_values(self, log_p: Tensor) -> Tensor:
+        """Give the loss of every class, up to a factor that a sample's classes share: it cancels."""
+        return self.loss.per_class(log_p)
+
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give eq. 5 as it stands, from the loss of every class."""
-        values = self.loss.per_class(log_p)
+        values = self.relative_values(log_p)
         return at_label(values, target) / values.sum(-1)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Give eq. 5 for every class as the label."""
-        values = self.loss.per_class(log_p)
+        values = self.relative_values(log_p)
         return values / values.sum(-1, keepdim=True)
 
     def properties(self, num_classes: int) -> Properties:

@@ -6,6 +6,7 @@ The grammar is a corner of Python's own, so the standard library parses it; noth
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import NoReturn
 
 from noiseproof.errors import NoiseproofError, did_you_mean
@@ -47,7 +48,8 @@ class _Reader:
 
     def read(self) -> Loss:
         if not isinstance(self.text, str):
-            raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {self.text!r}")
+            given = " ".join(repr(self.text).split())
+            raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {given}")
         if len(self.text) > LONGEST_TEXT:
             raise NoiseproofError(
                 f"a loss text may have {LONGEST_TEXT} characters, got {len(self.text)}: {self.text[:40]!r}..."
@@ -55,17 +57,23 @@ class _Reader:
         if not self.text.strip():
             raise NoiseproofError("a loss text is empty; expected one such as 'ce' or 'nce+mae'")
         try:
-            tree = ast.parse(self.text.strip(), mode="eval")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Python's parser warns of odd literals, such as '1or 2'
+                tree = ast.parse(self.text.strip(), mode="eval")
+            terms = self._terms(tree.body, weight=1.0)
         except SyntaxError as error:
-            self._fail(error.offset or 1, "cannot be read here; expected a form such as 'nce + 2*mae'")
+            column = self._position(error.lineno or 1, (error.offset or 1) - 1)
+            self._fail(column, "cannot be read here; expected a form such as 'nce + 2*mae'")
+        except NoiseproofError:
+            raise
         except (ValueError, MemoryError, RecursionError):
             self._fail(1, "cannot be read; expected a form such as 'nce + 2*mae'")
-        return self._sum(self._terms(tree.body, weight=1.0))
+        if len(terms) == 1 and terms[0][0] == 1:
+            return terms[0][1]
+        return self._sum(terms)
 
     def _sum(self, terms: list[tuple[float, Loss]]) -> Loss:
         weights, losses = [w for w, _ in terms], [loss for _, loss in terms]
-        if len(terms) == 1 and weights[0] == 1:
-            return losses[0]
         if len(terms) == 2:
             for active, passive in ((0, 1), (1, 0)):
                 if fits_role(losses[active], "active") and fits_role(losses[passive], "passive"):
@@ -93,25 +101,38 @@ class _Reader:
                 return self._terms(loss, weight * value)
             case ast.Name(name):
                 return [(weight, self._loss(node, name, []))]
-            case ast.Call(ast.Name("normalized"), [inner], []):
-                return [(weight, self._build(node, NormalizedLoss, self._sum(self._terms(inner, 1.0))))]
+            case ast.Call(ast.Name(name), [inner], []) if name.lower() == NormalizedLoss.name:
+                return [(weight, self._build(node, NormalizedLoss, self._inner(inner)))]
             case ast.Call(ast.Name(name), [], keywords):
                 return [(weight, self._loss(node, name, keywords))]
             case ast.Call(ast.Name(name), [_, *_]):
+                self._class(node, name)
                 self._fail(
                     self._column(node.args[0]),
                     f"hyperparameters of {name!r} must be named, such as 'fl(gamma=0.5)'",
                 )
         self._fail(self._column(node), "expected a loss, a weight * a loss, or a sum of these")
 
-    def _loss(self, node: ast.expr, name: str, keywords: list[ast.keyword]) -> Loss:
+    def _inner(self, node: ast.expr) -> Loss:
+        """Read what is normalized; ``1*nce`` stays a sum here, so that every loss's text reads back."""
+        terms = self._terms(node, weight=1.0)
+        return self._sum(terms) if isinstance(node, ast.BinOp) else terms[0][1]
+
+    def _class(self, node: ast.expr, name: str) -> type[Loss]:
         cls = CATALOGUE.get(name.lower())
         if cls is None:
-            self._fail(self._column(node), f"unknown loss {name!r}", did_you_mean(name, CATALOGUE))
+            offer = did_you_mean(name, [*CATALOGUE, NormalizedLoss.name])
+            self._fail(self._column(node), f"unknown loss {name!r}", offer)
+        return cls
+
+    def _loss(self, node: ast.expr, name: str, keywords: list[ast.keyword]) -> Loss:
+        cls = self._class(node, name)
         allowed = hyperparameter_defaults(cls)
-        values = {}
+        values: dict[str, float] = {}
         for keyword in keywords:
             given = keyword.arg or "**"
+            if given in values:
+                self._fail(self._column(keyword), f"hyperparameter {given!r} is given twice")
             if given not in allowed:
                 offer = did_you_mean(given, allowed) if allowed else "it takes none"
                 self._fail(self._column(keyword), f"{cls.name!r} has no hyperparameter {given!r}", offer)
@@ -136,9 +157,14 @@ class _Reader:
         self._fail(self._column(node), "expected a number")
 
     def _column(self, node: ast.expr | ast.keyword) -> int:
-        # ast counts UTF-8 bytes from 0; people count characters from 1
-        prefix = self.text.strip().encode()[: node.col_offset].decode(errors="ignore")
-        return len(prefix) + 1
+        # ast counts UTF-8 bytes of a line
+        line = self.text.strip().split("\n")[node.lineno - 1]
+        return self._position(node.lineno, len(line.encode()[: node.col_offset].decode(errors="ignore")))
+
+    def _position(self, line: int, characters: int) -> int:
+        """Count characters from 1, as people do, over all lines."""
+        before = self.text.strip().split("\n")[: line - 1]
+        return sum(len(text) + 1 for text in before) + characters + 1
 
     def _fail(self, column: int, fault: str, offer: str = "") -> NoReturn:
         offer = f"; {offer}" if offer else ""
