@@ -10,11 +10,10 @@ from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
-from noiseproof.report import tables
 from noiseproof.report.claims import CLAIMS, Claim, Verdict
 from noiseproof.report.figures import FORMATS, figures, render
 from noiseproof.report.results import Results, from_records, published
-from noiseproof.report.tables import Table
+from noiseproof.report.tables import Table, table, to_csv, to_latex, to_markdown
 from noiseproof.study import Archive, Record
 
 TABLE_NAMES = {"symmetric": "table1", "asymmetric": "table2"}
@@ -42,14 +41,14 @@ def write_report(folder: Path) -> Report:
     results, study = from_records(records, archive.plan()), published()
     target = make_folder(folder / "report")
     built = tuple(
-        tables.table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=study)
+        table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=study)
         for kind in results.kinds
     )
     judged = tuple((claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
-    for table in built:
-        write_atomically(target / f"{table.name}.csv", tables.to_csv(table))
-        write_atomically(target / f"{table.name}.md", tables.to_markdown(table))
-        write_atomically(target / f"{table.name}.tex", tables.to_latex(table))
+    for each in built:
+        write_atomically(target / f"{each.name}.csv", to_csv(each))
+        write_atomically(target / f"{each.name}.md", to_markdown(each))
+        write_atomically(target / f"{each.name}.tex", to_latex(each))
     write_atomically(target / "claims.csv", _claims_csv(judged))
     names = []
     for name, figure in figures(results):
@@ -78,7 +77,7 @@ def _markdown(
     figure_names: Iterable[str],
 ) -> str:
     parts = [f"# {results.data}: losses under label noise\n"]
-    parts += [tables.to_markdown(table) for table in built]
+    parts += [to_markdown(each) for each in built]
     parts.append("## Claims of the study\n")
     parts.append("| claim | ours | study |\n| --- | --- | --- |")
     parts.append(
