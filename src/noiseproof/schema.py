@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -38,11 +38,11 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     faults = error.errors()
     # an unknown field is the likeliest cause of a missing one: it is misspelt
     fault = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
-    place = ".".join(str(part) for part in fault["loc"])
+    written, schemas = _follow(schema, fault["loc"])
+    place = ".".join(written)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
-        *parents, name = fault["loc"]
-        offer = did_you_mean(str(name), _fields_at(schema, parents))
+        offer = did_you_mean(written[-1], [name for option in schemas for name in option.model_fields])
         return f"unknown field {place!r}; {offer}{more}"
     if fault["type"] == "missing":
         return f"field {place!r} is missing{more}"
@@ -53,17 +53,32 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     return f"{at}{message[0].lower()}{message[1:]}{given}{more}"
 
 
-def _fields_at(schema: type[BaseModel], path: list[int | str]) -> list[str]:
-    """Field names of the schema nested at ``path``; tagged unions put the tag into the path."""
-    fields = list(schema.model_fields)
-    if not path:
-        return fields
-    annotation = schema.model_fields[str(path[0])].annotation if str(path[0]) in fields else None
-    options = [annotation, *getattr(annotation, "__args__", ())]
-    nested = [option for option in options if isinstance(option, type) and issubclass(option, BaseModel)]
-    tagged = [o for o in nested if len(path) > 1 and _tag(o) == path[1]]
-    chosen = tagged[0] if tagged else nested[0] if nested else None
-    return list(chosen.model_fields) if chosen else []
+def _follow(schema: type[BaseModel], path: Sequence[int | str]) -> tuple[list[str], list[type[BaseModel]]]:
+    """Give a fault's path as it was written, and the schemas that hold its last part.
+
+    The path that pydantic gives also names the tag of each union it went through.
+    """
+    written: list[str] = []
+    options = holders = [schema]
+    for part in path:
+        tagged = [option for option in options if _tag(option) == part]
+        if tagged and len(options) > 1:
+            options = tagged
+            continue
+        written.append(str(part))
+        holders = options
+        # neither an index nor a dictionary's key is a field: both lead on to the same schemas
+        fields = [option.model_fields[str(part)] for option in options if part in option.model_fields]
+        if fields:
+            options = [nested for field in fields for nested in _schemas_in(field.annotation)]
+    return written, holders
+
+
+def _schemas_in(annotation: Any) -> list[type[BaseModel]]:
+    """Schemas that an annotation is, or is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [schema for argument in get_args(annotation) for schema in _schemas_in(argument)]
 
 
 def _tag(schema: type[BaseModel]) -> Any:

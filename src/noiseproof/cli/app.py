@@ -106,7 +106,7 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option(help="mlp or resnet18.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels of ResNet-18's first stage.")] = None,
-    seed: Annotated[int, typer.Option(help="Decides noise, initial weights and batches.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
     ] = None,
@@ -160,7 +160,7 @@ def losses(classes: Annotated[int, typer.Option(help="Number of classes K.")] = 
 def audit(
     noise: Annotated[str, typer.Argument(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")],
     data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
     """Draw label noise and show the matrix asked for beside the one achieved."""

@@ -7,6 +7,7 @@ import io
 import pickle
 import tarfile
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -84,7 +85,7 @@ def _downloaded() -> ReadFile:
             progressbar=True,
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-        reason = str(error).splitlines()[0]
+        reason = _one_line(error)
         raise NoiseproofError(
             f"CIFAR-10 could not be downloaded ({reason}); give --data-dir with {FOLDER}/ or {ARCHIVE}"
         ) from None
@@ -92,6 +93,8 @@ def _downloaded() -> ReadFile:
 
 
 def _found(data_dir: Path) -> ReadFile:
+    if data_dir.is_file():
+        raise NoiseproofError(f"{str(data_dir)!r} is a file; --data-dir must be the folder that holds it")
     if not data_dir.is_dir():
         raise NoiseproofError(f"data folder {str(data_dir)!r} does not exist")
     for folder in (data_dir, data_dir / FOLDER):
@@ -122,8 +125,8 @@ def _read_files(
     for name, md5 in files.items():
         try:
             raw = read_file(name)
-        except (OSError, KeyError, EOFError, tarfile.TarError) as error:
-            _fail(name, f"cannot be read ({error})")
+        except (OSError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
+            _fail(name, f"cannot be read ({_one_line(error)})")
         if hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5:
             differing.append(name)
         batch_images, batch_labels = _decode(name, raw)
@@ -135,18 +138,25 @@ def _read_files(
 def _decode(name: str, raw: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     try:
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
-        rows, labels = batch["data"], np.asarray(batch["labels"], dtype=np.int64)
+        rows, labels = batch["data"], np.asarray(batch["labels"])
     except Exception as error:  # a damaged pickle can raise anything
-        _fail(name, f"is damaged ({type(error).__name__}: {error})")
+        _fail(name, f"is damaged ({type(error).__name__}: {_one_line(error)})")
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
         _fail(name, "is damaged (expected rows of 3072 bytes, one for each image)")
-    if labels.shape != (len(rows),) or not len(rows) or labels.min() < 0 or labels.max() > 9:
+    if not len(rows):
+        _fail(name, "is damaged (it holds no image)")
+    is_index = labels.shape == (len(rows),) and np.issubdtype(labels.dtype, np.integer)
+    if not is_index or labels.min() < 0 or labels.max() > 9:
         _fail(name, f"is damaged (expected {len(rows)} labels in 0..9)")
-    return rows.reshape(-1, 3, 32, 32), labels
+    return rows.reshape(-1, 3, 32, 32), labels.astype(np.int64)
 
 
 def _fail(name: str, fault: str) -> NoReturn:
     raise NoiseproofError(f"CIFAR-10 file {name!r} {fault}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 class _ArrayUnpickler(pickle.Unpickler):

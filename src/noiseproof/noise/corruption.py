@@ -33,7 +33,8 @@ def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: b
         Noisy labels, of the type, dtype and device of ``labels``; ``labels`` is not changed.
 
     Raises:
-        NoiseproofError: the matrix is not row-stochastic, or a label is not in 0..K-1.
+        NoiseproofError: the matrix is not row-stochastic, a label is not in 0..K-1, the labels' dtype has
+            no room for K-1, or the seed is negative.
 
     >>> from noiseproof.noise import symmetric
     >>> corrupt([0, 0, 0, 0, 1, 1, 1, 1], symmetric(2, 0.25), seed=0)
@@ -41,6 +42,9 @@ def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: b
     """
     matrix = check_transition_matrix(transition_matrix)
     clean = label_array(labels, num_classes=len(matrix))
+    _check_room(labels, num_classes=len(matrix))
+    if seed < 0:
+        raise NoiseproofError(f"a seed must be 0 or more, got {seed}")
     rng = np.random.default_rng(seed)
     noisy = clean.copy()
     for k in range(len(matrix)):
@@ -55,7 +59,10 @@ def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: b
 
 def label_array(labels: Any, *, num_classes: int | None = None) -> Integers:
     """Return labels of any kind as int64; raise `NoiseproofError` unless they are ``(N,)`` class indices."""
-    values = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    try:
+        values = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+    except (TypeError, ValueError):
+        raise NoiseproofError("labels must be (N,) integers, got a ragged or unreadable sequence") from None
     if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
         raise NoiseproofError(f"labels must be (N,) integers, got shape {values.shape} of {values.dtype}")
     outside = (values < 0) | (values >= num_classes) if num_classes is not None else values < 0
@@ -71,7 +78,7 @@ def _apportion(row: Matrix, k: int, n: int, rng: np.random.Generator) -> Integer
     off_diagonal = row.copy()
     off_diagonal[k] = 0
     # 1e-9 keeps 0.3 * 10 = 2.9999999999999996 and its like from rounding by their last bit
-    flips = int(np.floor(n * off_diagonal.sum() + 0.5 + 1e-9))
+    flips = int(np.floor(n * off_diagonal.sum() / row.sum() + 0.5 + 1e-9))
     if flips == 0:
         counts = np.zeros(len(row), dtype=np.int64)
     else:
@@ -82,6 +89,18 @@ def _apportion(row: Matrix, k: int, n: int, rng: np.random.Generator) -> Integer
         counts[order[: flips - counts.sum()]] += 1
     counts[k] = n - flips
     return counts
+
+
+def _check_room(labels: Any, *, num_classes: int) -> None:
+    """Refuse labels whose dtype cannot hold every class: noise would wrap around to a wrong one."""
+    if isinstance(labels, list):
+        return
+    room = np.iinfo(np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels).dtype).max
+    if room < num_classes - 1:
+        raise NoiseproofError(
+            f"labels of {labels.dtype} hold classes up to {room}, but the noise has {num_classes} classes;"
+            " use a wider dtype"
+        )
 
 
 def _like(values: Integers, labels: Any) -> Any:

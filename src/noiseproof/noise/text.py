@@ -30,7 +30,9 @@ class Noise:
 
     def __str__(self) -> str:
         """``symmetric:0.4``, or ``none``."""
-        return self.kind if self.kind == "none" else f"{self.kind}:{repr(self.rate).removesuffix('.0')}"
+        if self.kind == "none":
+            return self.kind
+        return f"{self.kind}:{repr(abs(float(self.rate))).removesuffix('.0')}"
 
 
 def parse(text: str) -> Noise:

@@ -25,7 +25,7 @@ def symmetric(num_classes: int, rate: float) -> Matrix:
     """
     _check_num_classes(num_classes)
     check_rate(rate)
-    matrix = np.full((num_classes, num_classes), rate / (num_classes - 1))
+    matrix = np.full((num_classes, num_classes), rate / (num_classes - 1), dtype=np.float64)
     np.fill_diagonal(matrix, 1 - rate)
     return matrix
 
@@ -46,7 +46,8 @@ def asymmetric(num_classes: int, rate: float, mapping: Mapping[int, int]) -> Mat
     check_rate(rate)
     matrix = np.eye(num_classes)
     for clean, noisy in mapping.items():
-        if not (0 <= clean < num_classes and 0 <= noisy < num_classes) or clean == noisy:
+        is_index = all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in (clean, noisy))
+        if not is_index or not (0 <= clean < num_classes and 0 <= noisy < num_classes) or clean == noisy:
             raise NoiseproofError(
                 f"a class map must lead to another class of 0..{num_classes - 1}, got {clean} -> {noisy}"
             )
@@ -89,7 +90,7 @@ def check_transition_matrix(matrix: ArrayLike) -> Matrix:
         if abs(total - 1) > 1e-6:
             # a column-stochastic matrix, as some libraries use, is the likeliest cause
             hint = "; is it transposed?" if np.allclose(checked.sum(axis=0), 1) else ""
-            raise NoiseproofError(f"row {row} of the transition matrix sums to {total:.6g}, not 1{hint}")
+            raise NoiseproofError(f"row {row} of the transition matrix sums to {total:.10g}, not 1{hint}")
     return checked
 
 
@@ -99,7 +100,7 @@ def check_rate(rate: float) -> None:
         raise NoiseproofError(f"a noise rate must be a number in [0, 1], got {rate!r}")
     if not 0 <= rate <= 1:
         nearest = "" if rate != rate else f"; the nearest valid rate is {min(max(rate, 0), 1):g}"
-        raise NoiseproofError(f"a noise rate must be in [0, 1], got {rate:g}{nearest}")
+        raise NoiseproofError(f"a noise rate must be in [0, 1], got {rate:.15g}{nearest}")
 
 
 def _check_num_classes(num_classes: int) -> None:

@@ -1,0 +1,210 @@
+"""Networks: their shapes and sizes against the papers', and their settings as typed data."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from noiseproof.errors import NoiseproofError
+from noiseproof.models import MLP, Model, ResNet18
+from noiseproof.models.resnet import BasicBlock
+from noiseproof.schema import Schema
+
+
+def images(shape: tuple[int, int, int], count: int = 2) -> Tensor:
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def size(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+# ------------------------------------------------------------------------------------------------ MLP
+
+
+@pytest.mark.parametrize("hidden", [(), (1,), (8,), (16, 8), (4, 4, 4)], ids=str)
+@pytest.mark.parametrize(("image_shape", "num_classes"), [((1, 8, 8), 10), ((3, 5, 7), 2)], ids=str)
+def test_an_mlp_has_the_layers_it_was_asked_for(
+    hidden: tuple[int, ...], image_shape: tuple[int, int, int], num_classes: int
+) -> None:
+    network = MLP(hidden=hidden).build(image_shape, num_classes)
+    assert network(images(image_shape)).shape == (2, num_classes)
+    inputs = image_shape[0] * image_shape[1] * image_shape[2]
+    expected = 0
+    for outputs in (*hidden, num_classes):
+        expected += (inputs + 1) * outputs
+        inputs = outputs
+    assert size(network) == expected
+
+
+def test_an_mlp_is_linear_layers_with_relu_between() -> None:
+    network = MLP(hidden=(6, 5)).build((1, 2, 2), 3)
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    x = given = images((1, 2, 2), 8)
+    for i, layer in enumerate(linear):
+        x = x.reshape(8, -1) @ layer.weight.T + layer.bias
+        if i < 2:
+            x = x.maximum(torch.zeros(()))
+    torch.testing.assert_close(network(given), x)
+    assert (x < 0).any()  # no ReLU on the logits
+
+
+# --------------------------------------------------------------------------------------------- ResNet
+
+
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize(
+    ("width", "image_shape"), [(1, (3, 32, 32)), (4, (1, 8, 8)), (16, (3, 33, 47))], ids=str
+)
+def test_a_resnet_gives_a_logit_for_each_class(
+    stem: Any, width: int, image_shape: tuple[int, int, int]
+) -> None:
+    network = ResNet18(width=width, stem=stem).build(image_shape, 7)
+    assert network(images(image_shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("model", "num_classes", "parameters"),
+    [
+        (ResNet18(), 10, 11_173_962),  # the usual CIFAR-10 variant
+        (ResNet18(), 100, 11_220_132),
+        (ResNet18(stem="imagenet"), 1000, 11_689_512),  # the paper's
+    ],
+    ids=str,
+)
+def test_a_resnet_has_as_many_parameters_as_it_is_known_to(
+    model: ResNet18, num_classes: int, parameters: int
+) -> None:
+    with torch.device("meta"):
+        assert size(model.build((3, 32, 32), num_classes)) == parameters
+
+
+@pytest.mark.parametrize(
+    ("stem", "pixels", "sides"),
+    [("cifar", 32, [32, 16, 8, 4]), ("imagenet", 224, [56, 28, 14, 7])],
+)
+def test_a_resnet_doubles_channels_as_it_halves_sides(stem: Any, pixels: int, sides: list[int]) -> None:
+    network = ResNet18(width=2, stem=stem).build((3, pixels, pixels), 10)
+    shapes: list[tuple[int, ...]] = []
+    blocks = [module for module in network.modules() if isinstance(module, BasicBlock)]
+    for block in blocks:
+        block.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
+    network(images((3, pixels, pixels)))
+    assert shapes == [
+        (2, 2 * 2**stage, side, side) for stage, side in enumerate(sides) for _block in range(2)
+    ]
+
+
+@pytest.mark.parametrize(("outputs", "stride"), [(4, 1), (6, 1), (4, 2), (8, 2)])
+def test_a_block_adds_its_shortcut_to_its_residual(outputs: int, stride: int) -> None:
+    block = BasicBlock(4, outputs, stride=stride)
+    x = images((4, 6, 6))
+    nn.init.zeros_(block.bn2.weight)  # no residual: what is left is the shortcut
+    expected = x
+    if outputs != 4 or stride != 1:
+        expected = nn.functional.conv2d(x, next(block.shortcut.parameters()), stride=stride)
+        mean, var = (
+            expected.mean((0, 2, 3), keepdim=True),
+            expected.var((0, 2, 3), keepdim=True, correction=0),
+        )
+        expected = (expected - mean) / (var + 1e-5).sqrt()
+    torch.testing.assert_close(block(x), expected.relu())
+
+
+# ----------------------------------------------------------------------------------------------- both
+
+MODELS: list[MLP | ResNet18] = [
+    MLP(),
+    MLP(hidden=(8, 4)),
+    ResNet18(width=2),
+    ResNet18(width=2, stem="imagenet"),
+]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_forward_pass_leaves_the_images_as_they_were(model: MLP | ResNet18) -> None:
+    x = images((3, 16, 16))
+    copy = x.clone()
+    model.build((3, 16, 16), 10)(x)
+    assert torch.equal(x, copy)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_every_parameter_takes_part(model: MLP | ResNet18) -> None:
+    network = model.build((3, 32, 32), 10)
+    network(images((3, 32, 32), 8)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_an_image_is_judged_by_itself_in_evaluation(model: MLP | ResNet18) -> None:
+    network = model.build((3, 16, 16), 10).eval()
+    x = images((3, 16, 16), 3)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x)[:1], network(x[:1]))
+
+
+# ---------------------------------------------------------------------------------------- typed data
+
+
+class Choice(Schema):
+    model: Model
+
+
+@pytest.mark.parametrize("model", MODELS, ids=str)
+def test_a_model_reads_back_from_its_data(model: MLP | ResNet18) -> None:
+    choice = Choice(model=model)
+    assert Choice.read(choice.model_dump(), where="here") == choice
+    assert Choice.model_validate_json(choice.model_dump_json()) == choice
+
+
+@pytest.mark.parametrize(
+    ("schema", "data", "message"),
+    [
+        (ResNet18, {"widht": 32}, "here: unknown field 'widht'; did you mean 'width'?"),
+        (MLP, {"hiden": [8]}, "here: unknown field 'hiden'; did you mean 'hidden'?"),
+        (MLP, {"dropout": 0.5}, "here: unknown field 'dropout'; expected one of 'name', 'hidden'"),
+        (ResNet18, {"width": 0}, "here: field 'width': input should be greater than or equal to 1, got 0"),
+        (
+            ResNet18,
+            {"stem": "cifer"},
+            "here: field 'stem': input should be 'cifar' or 'imagenet', got 'cifer'",
+        ),
+        (
+            MLP,
+            {"hidden": [8, 0]},
+            "here: field 'hidden.1': input should be greater than or equal to 1, got 0",
+        ),
+    ],
+    ids=str,
+)
+def test_a_bad_setting_is_refused_in_one_line(schema: type[Schema], data: Any, message: str) -> None:
+    with pytest.raises(NoiseproofError, match="^" + re.escape(message) + "$"):
+        schema.read(data, where="here")
+
+
+@pytest.mark.parametrize(
+    ("data", "start", "end"),
+    [
+        ({"name": "resnet18", "widht": 32}, "unknown field 'model.", "widht'; did you mean 'width'?"),
+        ({"name": "mlp", "hiden": [8]}, "unknown field 'model.", "hiden'; did you mean 'hidden'?"),
+        ({"name": "mlp", "width": 8}, "unknown field 'model.", "width'; expected one of 'name', 'hidden'"),
+        ({"name": "resnet50"}, "field 'model': ", "'mlp', 'resnet18'"),
+        ({"width": 8}, "field 'model': ", "'name'"),
+        ("mlp", "field 'model': ", "got 'mlp'"),
+    ],
+    ids=str,
+)
+def test_a_fault_within_a_choice_of_models_is_told_by_its_own_model(data: Any, start: str, end: str) -> None:
+    with pytest.raises(NoiseproofError) as caught:
+        Choice.read({"model": data}, where="study 'mine'")
+    message = str(caught.value)
+    assert message.startswith(f"study 'mine': {start}")
+    assert message.endswith(end)
+    assert len(message.splitlines()) == 1
