@@ -82,7 +82,7 @@ def run(
     """Conduct a study: train every run that has no record yet, then print and write the report."""
     from noiseproof.study import load_study
 
-    budget = parse_duration(time_budget) if time_budget else None
+    budget = None if time_budget is None else parse_duration(time_budget)
     changes = dict(_setting(text) for text in settings or ())
     if seeds is not None:
         if seeds < 1:
@@ -118,7 +118,7 @@ def train(
     from noiseproof.data import check_name
     from noiseproof.study import load_study
 
-    budget = parse_duration(time_budget) if time_budget else None
+    budget = None if time_budget is None else parse_duration(time_budget)
     check_name(data)
     changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     if model is not None:

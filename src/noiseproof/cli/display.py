@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from noiseproof.losses import CATALOGUE
@@ -25,14 +26,15 @@ def show_report(report: Report) -> None:
         console.print(f"[bold]{table.name}[/]: {table.caption}", highlight=False)
         console.print(_grid(table))
         for note in table.notes:
-            console.print(f"[dim]{note}[/]", highlight=False)
+            console.print(f"[dim]{escape(note)}[/]", highlight=False)
         console.print()
     claims = Grid("the study's claims", "ours", "study")
     for claim, ours, study in report.claims:
         verdicts = [f"[{STYLES[verdict.answer]}]{verdict.answer}[/]" for verdict in (ours, study)]
         claims.add_row(f"{claim.statement} ({claim.section})", *verdicts)
     console.print(claims)
-    console.print(f"[dim]The figures behind each verdict: {report.folder / 'claims.csv'}[/]", highlight=False)
+    behind = escape(f"The figures behind each verdict: {report.folder / 'claims.csv'}")
+    console.print(f"[dim]{behind}[/]", highlight=False, soft_wrap=True)
 
 
 def show_run(record: Record, path: Path) -> None:
@@ -50,7 +52,8 @@ def show_run(record: Record, path: Path) -> None:
         )
     if record.status == "diverged":
         lines.append("the run diverged: its loss was not finite")
-    _console().print("\n".join([*lines, f"record in {path}"]), highlight=False, soft_wrap=True)
+    text = "\n".join([*lines, f"record in {path}"])
+    _console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def show_losses(num_classes: int) -> None:
@@ -78,8 +81,8 @@ def _grid(table: Table) -> Grid:
     for rate in table.rates:
         grid.add_column(f"{rate:g}", justify="right")
     for loss, entries in table.rows:
-        texts = [(entry, entry_text(table, entry)) for entry in entries]
-        grid.add_row(loss, *(f"[bold]{text}[/]" if entry.is_top else text for entry, text in texts))
+        texts = [(entry, escape(entry_text(table, entry))) for entry in entries]
+        grid.add_row(escape(loss), *(f"[bold]{text}[/]" if entry.is_top else text for entry, text in texts))
     return grid
 
 

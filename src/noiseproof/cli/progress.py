@@ -47,7 +47,12 @@ class ProgressDisplay:
         self._bar.update(self._task, completed=progress.fraction, runs=runs, now=now)
         if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_EVERY:
             self._last_line = time.monotonic()
-            self._console.print(f"{runs}, {100 * progress.fraction:.0f} %, {now}", highlight=False)
+            self._console.print(
+                f"{runs}, {100 * progress.fraction:.0f} %, {now}",
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
 
 
 class Interruption:

@@ -19,7 +19,7 @@ class ResNet18(Schema):
     """
 
     name: Literal["resnet18"] = "resnet18"
-    width: Annotated[int, Field(ge=1)] = 64
+    width: Annotated[int, Field(strict=True, ge=1)] = 64
     stem: Literal["cifar", "imagenet"] = "cifar"
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:

@@ -93,8 +93,8 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
     if not found and plan is None:
         raise MissingResultError("no finished run")
     configs = [*(plan.runs() if plan else ()), *(record.config for record in found)]
-    rows = dict.fromkeys(config.loss for config in configs)
-    columns = dict.fromkeys(config.noise for config in configs)
+    rows = dict.fromkeys(losses.parse(config.loss).label for config in configs)
+    columns = dict.fromkeys(noise.parse(config.noise) for config in configs)
     groups: dict[tuple[str, noise.Noise], list[Record]] = {}
     for record in found:
         key = losses.parse(record.config.loss).label, noise.parse(record.config.noise)
@@ -102,8 +102,8 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
     return Results(
         data=configs[0].data,
         epochs=configs[0].recipe.epochs,
-        losses=tuple(losses.parse(loss).label for loss in rows),
-        noises=tuple(noise.parse(column) for column in columns),
+        losses=tuple(rows),
+        noises=tuple(columns),
         runs_per_cell=len({config.seed for config in configs}),
         cells={key: _cell(group) for key, group in groups.items()},
     )

@@ -94,7 +94,7 @@ def to_markdown(table: Table) -> str:
     ]
     for loss, entries in table.rows:
         cells = [f"**{text}**" if e.is_top else text for e in entries for text in [entry_text(table, e)]]
-        lines.append(f"| {loss} | " + " | ".join(cells) + " |")
+        lines.append("| " + " | ".join([loss.replace("*", r"\*"), *cells]) + " |")
     return "\n".join([*lines, "", *table.notes]) + "\n"
 
 
@@ -135,7 +135,8 @@ def _column(results: Results, kind: str, rate: float, study: Results | None) -> 
         for loss in results.losses
         if _accuracy(results, loss, kind, rate) is not None
     }
-    least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0)
+    # the last bits of a mean depend on the order of its terms: they break no tie
+    least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0) - 1e-9
     column = []
     for loss in results.losses:
         cell = results.cell(loss, kind, rate) if loss in means else None

@@ -110,4 +110,8 @@ class Archive:
     def add(self, record: Record) -> None:
         """Write the record of a finished run, then remove its checkpoint."""
         write_atomically(self.runs / f"{record.config.id}.json", record.model_dump_json(indent=1) + "\n")
-        (self.checkpoints / f"{record.config.id}.pt").unlink(missing_ok=True)
+        self.forget_checkpoint(record.config.id)
+
+    def forget_checkpoint(self, run_id: str) -> None:
+        """Remove the checkpoint of a run, if there is one."""
+        (self.checkpoints / f"{run_id}.pt").unlink(missing_ok=True)

@@ -84,6 +84,8 @@ def conduct(
     finished, under_way = archive.finished(), archive.under_way()
     archive.refuse_others(Identity(runs[0], dataset.fingerprint), finished, under_way)
     archive.describe(study)
+    for run_id in finished.keys() & under_way.keys():  # a kill came between the record and this
+        archive.forget_checkpoint(run_id)
 
     pending = [_PendingRun(config, dataset) for config in runs if config.id not in finished]
     runs_done = len(runs) - len(pending)
@@ -121,7 +123,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise NoiseproofError(

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import re
 
-from noiseproof import losses
+from pydantic import field_validator
+
+from noiseproof import losses, noise
 from noiseproof.models import Model
 from noiseproof.schema import Schema
 from noiseproof.training import Recipe
+
+LONGEST_NAME = 120
+"""Characters of a loss in a file's name, since a name may have 255 bytes; what is cut stands as a hash."""
 
 
 class RunConfiguration(Schema):
@@ -21,6 +26,16 @@ class RunConfiguration(Schema):
     noise: str
     seed: int
 
+    @field_validator("loss")
+    @classmethod
+    def _loss_text(cls, text: str) -> str:
+        return str(losses.parse(text))
+
+    @field_validator("noise")
+    @classmethod
+    def _noise_text(cls, text: str) -> str:
+        return str(noise.parse(text))
+
     @property
     def id(self) -> str:
         """A file name: unique within a study, whose runs differ in loss, noise and seed.
@@ -30,6 +45,8 @@ class RunConfiguration(Schema):
         'nce+mae_asymmetric-0.4_seed-0'
         """
         loss = re.sub(r"[^a-z0-9.+]+", "-", losses.parse(self.loss).label.lower()).strip("-")
+        if len(loss) > LONGEST_NAME:
+            loss = f"{loss[:LONGEST_NAME]}-{hashlib.sha256(self.loss.encode()).hexdigest()[:8]}"
         return f"{loss}_{self.noise.replace(':', '-')}_seed-{self.seed}"
 
     @property

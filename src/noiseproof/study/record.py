@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
@@ -66,11 +68,23 @@ class Record(Schema):
     history: History
     provenance: Provenance
 
+    @model_validator(mode="after")
+    def _every_epoch(self) -> Self:
+        for name, values in self.history:
+            if len(values) != self.config.recipe.epochs:
+                raise ValueError(
+                    f"history of {name!r} has {len(values)} epochs, not {self.config.recipe.epochs}"
+                )
+        return self
+
 
 def read_record(path: Path) -> Record:
-    """Read a record; raises `NoiseproofError` that names the file if it is damaged."""
+    """Read a record; raises `NoiseproofError` that names the file if it is damaged or of another run."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise NoiseproofError(f"record {str(path)!r} is damaged ({error})") from None
-    return Record.read(content, where=f"record {str(path)!r} is damaged")
+    record = Record.read(content, where=f"record {str(path)!r} is damaged")
+    if record.config.id != path.stem:
+        raise NoiseproofError(f"record {str(path)!r} is damaged: it is of run {record.config.id!r}")
+    return record

@@ -18,7 +18,8 @@ from noiseproof.study.configuration import RunConfiguration
 from noiseproof.training import Recipe
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 
 
 class Study(Schema):

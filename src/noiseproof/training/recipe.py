@@ -18,13 +18,13 @@ class Recipe(Schema):
     ``flip``: flip half of the images horizontally. The last batch of an epoch may be smaller.
     """
 
-    epochs: Annotated[int, Field(ge=1)] = 50
-    batch_size: Annotated[int, Field(ge=1)] = 128
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    crop_padding: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
+    epochs: Annotated[int, Field(strict=True, ge=1)] = 50
+    batch_size: Annotated[int, Field(strict=True, ge=1)] = 128
+    learning_rate: Annotated[float, Field(strict=True, gt=0)] = 0.01
+    momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(strict=True, ge=0)] = 1e-4
+    crop_padding: Annotated[int, Field(strict=True, ge=0)] = 4
+    flip: Annotated[bool, Field(strict=True)] = True
 
     def learning_rate_at(self, epoch: int) -> float:
         """Give the learning rate of an epoch, 0-based.

@@ -1,0 +1,142 @@
+"""Results: what records and published tables say, in one form."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Callable
+from importlib import resources
+
+import pytest
+
+from noiseproof.noise import Noise
+from noiseproof.report import Cell, MissingResultError, from_records, published
+from noiseproof.study import Record, load_study
+
+MakeRecord = Callable[..., Record]
+
+TABLES = {"symmetric": "table1_symmetric.csv", "asymmetric": "table2_asymmetric.csv"}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_the_published_numbers_are_those_of_the_files(kind: str) -> None:
+    text = (resources.files("noiseproof.report") / "published" / TABLES[kind]).read_text()
+    header, *rows = csv.reader(text.splitlines())
+    assert [float(rate) for rate in header[1:]] == published().rates(kind)
+    assert tuple(row[0] for row in rows) == published().losses
+    for loss, *values in rows:
+        found = [f"{published().accuracy(loss, kind, float(rate)):.2f}" for rate in header[1:]]
+        assert found == values
+
+
+def test_the_published_results_are_one_run_each_without_curves() -> None:
+    results = published()
+    assert (results.data, results.epochs, results.runs_per_cell) == ("cifar10", 50, 1)
+    assert len(results.cells) == 8 * 8
+    assert all(len(cell.accuracies) == 1 and cell.std is None for cell in results.cells.values())
+    with pytest.raises(MissingResultError, match=r"accuracy by epoch of CE under symmetric:0\.2"):
+        results.curve("CE", "symmetric", 0.2)
+
+
+def test_a_cell_has_the_mean_and_the_sample_deviation_over_seeds(make_record: MakeRecord) -> None:
+    records = [make_record("ce", "symmetric:0.2", seed, test=[0.1, 0.7 + seed / 10]) for seed in range(3)]
+    cell = from_records(records).cell("CE", "symmetric", 0.2)
+    assert cell.accuracies == pytest.approx((70, 80, 90))
+    assert cell.mean == pytest.approx(80)
+    assert cell.std == pytest.approx(10)  # not 8.165, which is the population's
+    assert cell.curves == tuple(pytest.approx((10, value)) for value in (70, 80, 90))
+    assert cell.diverged == 0
+
+
+def test_one_run_has_no_deviation() -> None:
+    assert Cell(accuracies=(50.0,)).std is None
+    assert Cell(accuracies=(50.0, 50.0)).std == 0
+
+
+def test_accuracies_are_the_last_epochs(make_record: MakeRecord) -> None:
+    results = from_records([make_record("ce", "symmetric:0.2", test=[0.9, 0.2])])
+    assert results.accuracy("CE", "symmetric", 0.2) == 20
+
+
+def test_a_curve_is_the_mean_over_seeds(make_record: MakeRecord) -> None:
+    records = [make_record("ce", "symmetric:0.2", seed, test=[0.2 + seed / 5, 0.6]) for seed in range(2)]
+    assert from_records(records).curve("CE", "symmetric", 0.2) == pytest.approx((30, 60))
+
+
+def test_memorization_leaves_out_epochs_where_it_is_undefined(make_record: MakeRecord) -> None:
+    results = from_records([make_record("ce", "none", memorized=[None, None])])
+    assert results.cell("CE", "none", 0).memorized == ((),)
+
+
+def test_divergence_is_counted(make_record: MakeRecord) -> None:
+    records = [
+        make_record("ce", "symmetric:0.2", seed, status="diverged" if seed else "finished")
+        for seed in range(3)
+    ]
+    assert from_records(records).cell("CE", "symmetric", 0.2).diverged == 2
+
+
+def test_rows_and_columns_are_as_planned_and_rates_ascend(make_record: MakeRecord) -> None:
+    plan = load_study(
+        "smoke",
+        {
+            "losses": ["nfl(gamma=2)", "ce"],
+            "noises": ["asymmetric:0.3", "symmetric:0.8", "symmetric:0.2", "none"],
+            "seeds": [0, 1],
+        },
+    )
+    results = from_records([make_record("ce", "symmetric:0.2", 1)], plan)
+    assert results.losses == ("NFL(gamma=2)", "CE")
+    assert results.kinds == ["asymmetric", "symmetric", "none"]
+    assert results.rates("symmetric") == [0.2, 0.8]
+    assert (results.runs_per_cell, results.epochs, results.data) == (2, 5, "digits")
+    assert list(results.cells) == [("CE", Noise("symmetric", 0.2))]
+
+
+def test_what_was_not_planned_is_there_too(make_record: MakeRecord) -> None:
+    plan = load_study("smoke", {"losses": ["ce"], "noises": ["symmetric:0.2"]})
+    results = from_records([make_record("mae", "asymmetric:0.1", 7)], plan)
+    assert results.losses == ("CE", "MAE")
+    assert set(results.noises) == {Noise("symmetric", 0.2), Noise("asymmetric", 0.1)}
+    assert results.runs_per_cell == 2
+
+
+def test_spellings_of_one_setting_are_one_row_and_one_column(make_record: MakeRecord) -> None:
+    records = [
+        make_record("nce+mae", "symmetric:0.4", 0, test=[0.5]),
+        make_record("MAE + nce", "symmetric:0.40", 1, test=[0.7]),
+    ]
+    results = from_records(records)
+    assert results.losses == ("NCE+MAE",)
+    assert results.noises == (Noise("symmetric", 0.4),)
+    assert results.accuracy("NCE+MAE", "symmetric", 0.4) == pytest.approx(60)
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "rate", "missing"),
+    [
+        ("MAE", "symmetric", 0.2, "MAE under symmetric:0.2"),
+        ("CE", "asymmetric", 0.2, "CE under asymmetric:0.2"),
+        ("CE", "symmetric", 0.3, "CE under symmetric:0.3"),
+    ],
+)
+def test_a_missing_result_is_named(
+    make_record: MakeRecord, loss: str, kind: str, rate: float, missing: str
+) -> None:
+    results = from_records([make_record("ce", "symmetric:0.2")])
+    for ask in (results.cell, results.accuracy, results.curve):
+        with pytest.raises(MissingResultError, match=f"^{missing}$"):
+            ask(loss, kind, rate)
+
+
+def test_no_records_and_no_plan_are_no_results() -> None:
+    with pytest.raises(MissingResultError, match="no finished run"):
+        from_records([])
+
+
+def test_records_of_a_real_study_agree_with_arithmetic_on_their_json(make_record: MakeRecord) -> None:
+    accuracies = [0.9138888888888889, 0.9055555555555556, 0.8972222222222223]
+    records = [make_record("fl", "pairflip:0.3", seed, test=[a]) for seed, a in enumerate(accuracies)]
+    cell = from_records(records).cell("FL", "pairflip", 0.3)
+    assert cell.mean == pytest.approx(100 * statistics.fmean(accuracies))
+    assert cell.std == pytest.approx(100 * statistics.stdev(accuracies))
