@@ -62,12 +62,11 @@ def histories(out: Path) -> dict[str, dict[str, Any]]:
 
 
 def assert_close(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
-    """Equal but for the last bits of the losses: a run may have been stacked with fewer others."""
+    """Equal but for rounding, which differs where a run was stacked with fewer others: a few images."""
     assert found.keys() == expected.keys()
     for name in found:
-        loss = found[name].pop("train_loss"), expected[name].pop("train_loss")
-        assert loss[0] == pytest.approx(loss[1], rel=1e-4)
-    assert found == expected
+        for field, values in expected[name].items():
+            assert found[name][field] == pytest.approx(values, rel=1e-4, abs=0.01), (name, field)
 
 
 @pytest.fixture

@@ -393,6 +393,21 @@ def test_several_seeds_are_judged_by_their_mean(good: Results) -> None:
     assert claim(BEAT_CE).judge(above(good)).answer == "fails"
 
 
+@pytest.mark.parametrize(("words", "kind"), [(MAE_TOP, "symmetric"), (CE_TOP, "asymmetric")])
+def test_the_last_bit_of_a_mean_keeps_nobody_from_the_top_two(good: Results, words: str, kind: str) -> None:
+    # 300 of 360 right on average, both, though the floats differ in their last bit
+    alike, spread = (100 * (300 / 360),) * 3, tuple(100 * (k / 360) for k in (299, 300, 301))
+    first, second, other = ("NFL+MAE", "NCE+MAE", "CE") if kind == "symmetric" else ("CE", "FL", "NCE+MAE")
+    rate = RATES[kind][0]
+    tie = every(
+        *(final(loss, kind, rate, 50) for loss in SYMMETRIC),
+        final(first, kind, rate, 90),
+        with_cell(second, kind, rate, Cell(spread)),
+        with_cell(other, kind, rate, Cell(alike)),
+    )
+    assert claim(words).judge(tie(good)).answer == "holds"
+
+
 def test_a_loss_that_no_claim_is_about_may_be_missing_where_it_cannot_matter(good: Results) -> None:
     partial = every(missing("NCE+RCE", "asymmetric", 0.1), missing("NCE", "asymmetric", 0.4))(good)
     assert claim(MAE_LOSE_LEAST).judge(partial).answer == "holds"

@@ -68,11 +68,14 @@ def counted_steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def assert_close(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]]) -> None:
-    """Equal but for the last bits of the losses: runs were stacked with other runs."""
+    """Equal but for rounding, which differs where runs were stacked with other runs: one image in a set."""
     assert found.keys() == expected.keys()
-    for name, record in found.items():
-        losses = record["history"].pop("train_loss"), expected[name]["history"].pop("train_loss")
-        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    for name in found:
+        ours, theirs = found[name].pop("history"), expected[name].pop("history")
+        for field, values in theirs.items():
+            assert ours[field] == pytest.approx(values, rel=1e-4, abs=0.04), (name, field)
+        for record in (found[name], expected[name]):
+            del record["test_accuracy"], record["best"]  # which follow from the history
     assert found == expected
 
 
@@ -290,11 +293,14 @@ def test_stopping_after_every_single_step_changes_nothing(
 
 
 def test_training_time_goes_on_counting(study: Study, tmp_path: Path, after: After) -> None:
-    conduct(study, tmp_path, interrupted=after(6))
-    (before,) = {checkpoint.seconds for checkpoint in Archive(tmp_path).under_way().values()}
+    seconds = [0.0]
+    for _ in range(3):
+        conduct(study, tmp_path, interrupted=after(2))
+        seconds.append(max(checkpoint.seconds for checkpoint in Archive(tmp_path).under_way().values()))
+    assert all(a < b for a, b in itertools.pairwise(seconds))
     conduct(study, tmp_path)
-    assert before > 0
-    assert all(r.provenance.seconds > round(before, 3) for r in Archive(tmp_path).finished().values())
+    records = Archive(tmp_path).finished().values()
+    assert all(record.provenance.seconds >= round(seconds[-1], 3) for record in records)
 
 
 @pytest.mark.parametrize("steps", [3, 4, 9])

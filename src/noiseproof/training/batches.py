@@ -33,7 +33,8 @@ class EpochPlan:
         cls, num_samples: int, *, recipe: Recipe, seed: int, epoch: int, device: torch.device
     ) -> EpochPlan:
         """Draw the plan of an epoch, 0-based, from ``(seed, epoch)``."""
-        rng = np.random.default_rng([seed, epoch])
+        # as a spawn key, no epoch of any seed shares a stream with another, or with the noise of the seed
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch,)))
         order = rng.permutation(num_samples)
         top, left = rng.integers(0, 2 * recipe.crop_padding + 1, size=(2, num_samples))
         flip = rng.random(num_samples) < (0.5 if recipe.flip else 0.0)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noiseproof.data import Dataset
+from noiseproof.losses import Loss
 from noiseproof.models import Model
 from noiseproof.training.batches import EpochPlan
 from noiseproof.training.checkpoint import Checkpoint
@@ -224,8 +225,13 @@ class StackedTraining:
 
 def _loss_groups(runs: Sequence[Run]) -> list[tuple[nn.Module, slice]]:
     """Neighbouring runs of the same loss, as ``(loss, slice of the stack)``."""
+
+    def same_loss(run: Run) -> str | int:
+        # the text of a loss of ours says all of it; that of any other module may not
+        return str(run.loss) if isinstance(run.loss, Loss) else id(run.loss)
+
     groups, start = [], 0
-    for _, members in groupby(runs, key=lambda run: str(run.loss)):
+    for _, members in groupby(runs, key=same_loss):
         same = list(members)
         groups.append((same[0].loss, slice(start, start + len(same))))
         start += len(same)

@@ -42,13 +42,15 @@ class Stack:
         In training, batch normalization uses and updates each copy's own statistics.
         """
         self.network.train(training)
-        shared = images.dim() == 4
-        if len(self) == 1:  # without vmap, which would run convolutions as grouped ones
-            state = {name: value[0] for name, value in (self.parameters | self.buffers).items()}
-            batch = (images if shared else images[0]).contiguous(memory_format=torch.channels_last)
-            return self._call(state, batch)[None]
         state = self.parameters | self.buffers
-        stacked: Tensor = vmap(self._call, in_dims=(0, None if shared else 0))(state, images)
+        if len(self) == 1:  # without vmap, which would run convolutions as grouped ones
+            batch = images if images.dim() == 4 else images[0]
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            return self._call({name: value[0] for name, value in state.items()}, batch)[None]
+        if images.dim() == 4:
+            # a view, not a copy; a convolution of shared images would fall back to a slow backward
+            images = images.expand(len(self), *images.shape)
+        stacked: Tensor = vmap(self._call)(state, images)
         return stacked
 
     def _call(self, state: State, images: Tensor) -> Tensor:
