@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from noiseproof.report.results import Curve, MissingResultError, Results
+from noiseproof.report.results import TIE, Curve, MissingResultError, Results
 
 FALL = 1.0
 """Points of accuracy that a curve must lose from its peak to count as overfitting."""
@@ -259,7 +259,7 @@ def _lead(results: Results, leaders: tuple[str, ...], kind: str) -> tuple[bool, 
         at = {loss: results.accuracy(loss, kind, rate) for loss in (*results.losses, *leaders)}
         ranked = sorted(at, key=lambda loss: -at[loss])
         top = ranked[: len(leaders)]
-        holds &= min(at[loss] for loss in leaders) >= at[top[-1]]
+        holds &= min(at[loss] for loss in leaders) >= at[top[-1]] - TIE
         found.append(f"{rate:g}: " + ", ".join(f"{loss} {at[loss]:.2f}" for loss in top))
     return holds, "top at " + "; ".join(found)
 

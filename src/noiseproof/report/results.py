@@ -14,6 +14,9 @@ from noiseproof.study import Record, Study
 Curve = tuple[float, ...]
 """Accuracy in percent, by epoch."""
 
+TIE = 1e-9
+"""Points of accuracy within which two means are equal: their last bits depend on the order of the terms."""
+
 
 class MissingResultError(LookupError):
     """What was asked for is not among the results."""

@@ -6,7 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
-from noiseproof.report.results import MissingResultError, Results
+from noiseproof.report.results import TIE, MissingResultError, Results
 
 TOP = 2
 """How many of a column are set in bold, as in the study."""
@@ -135,8 +135,7 @@ def _column(results: Results, kind: str, rate: float, study: Results | None) -> 
         for loss in results.losses
         if _accuracy(results, loss, kind, rate) is not None
     }
-    # the last bits of a mean depend on the order of its terms: they break no tie
-    least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0) - 1e-9
+    least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0) - TIE
     column = []
     for loss in results.losses:
         cell = results.cell(loss, kind, rate) if loss in means else None
