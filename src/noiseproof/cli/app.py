@@ -35,7 +35,7 @@ STUDIES = sorted(
     if entry.name.endswith(".toml")
 )
 
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the data set's files; without it they are downloaded.")
 ]

@@ -11,7 +11,7 @@ from torch import nn
 
 from noiseproof.schema import Schema
 
-Width = Annotated[int, Field(strict=True, ge=1)]
+Width = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
 class MLP(Schema):

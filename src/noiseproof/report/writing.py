@@ -32,7 +32,8 @@ class Report:
 def write_report(folder: Path) -> Report:
     """Rebuild ``folder/report/`` from the records in ``folder/runs/``.
 
-    Raises `NoiseproofError` if there are no records, one is damaged, or the folder can't be written to.
+    A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
+    records, or the folder can't be written to.
     """
     archive = Archive(folder)
     records = list(archive.finished().values())

@@ -65,7 +65,7 @@ def conduct(
     Args:
         study: what to run.
         out: folder for ``study.json``, ``runs/`` and ``checkpoints/``.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda or cuda:N.
         data_dir: where the data set's files are; None to use what is cached, or download it.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step; True saves everything and stops.
@@ -123,11 +123,13 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda"):
+            raise NotImplementedError("not tried with noiseproof")
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise NoiseproofError(
-            f"device {name!r} cannot be used ({reason}); expected auto, cpu, cuda, cuda:N or mps"
+            f"device {name!r} cannot be used ({reason}); expected auto, cpu, cuda or cuda:N"
         ) from None
     return device
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from noiseproof.data import Dataset
+from noiseproof.errors import NoiseproofError
 from noiseproof.losses import Loss
 from noiseproof.models import Model
 from noiseproof.training.batches import EpochPlan
@@ -129,7 +130,12 @@ class StackedTraining:
         ]
 
     def restore(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Go on from checkpoints, one for each run in order, all at the same step."""
+        """Go on from checkpoints, one for each run in order, all at the same step.
+
+        Raises `NoiseproofError` for a checkpoint of another run.
+        """
+        if [checkpoint.identity for checkpoint in checkpoints] != [run.identity for run in self.runs]:
+            raise NoiseproofError("the checkpoints are not those of these runs, one for each in their order")
         (self.step,) = {checkpoint.step for checkpoint in checkpoints}
         self.seconds = max(checkpoint.seconds for checkpoint in checkpoints)
         self.histories = [checkpoint.history for checkpoint in checkpoints]

@@ -23,7 +23,7 @@ class Recipe(Schema):
     learning_rate: Annotated[float, Field(strict=True, gt=0)] = 0.01
     momentum: Annotated[float, Field(strict=True, ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 1e-4
-    crop_padding: Annotated[int, Field(strict=True, ge=0)] = 4
+    crop_padding: Annotated[int, Field(strict=True, ge=0, le=1024)] = 4
     flip: Annotated[bool, Field(strict=True)] = True
 
     def learning_rate_at(self, epoch: int) -> float:

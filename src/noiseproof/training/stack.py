@@ -47,10 +47,8 @@ class Stack:
             batch = images if images.dim() == 4 else images[0]
             batch = batch.contiguous(memory_format=torch.channels_last)
             return self._call({name: value[0] for name, value in state.items()}, batch)[None]
-        if images.dim() == 4:
-            # a view, not a copy; a convolution of shared images would fall back to a slow backward
-            images = images.expand(len(self), *images.shape)
-        stacked: Tensor = vmap(self._call)(state, images)
+        in_dims = (0, None if images.dim() == 4 else 0)
+        stacked: Tensor = vmap(self._call, in_dims=in_dims)(state, images)
         return stacked
 
     def _call(self, state: State, images: Tensor) -> Tensor:
