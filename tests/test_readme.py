@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from pathlib import Path
 
@@ -75,3 +76,20 @@ def test_the_set_up_commands_are_found_by_ci() -> None:
     pattern = r"^pip install -e .+ && (noiseproof run|pytest)$"
     assert len(re.findall(pattern, README, re.MULTILINE)) == 2
     assert f"grep -E '{pattern}'" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_costs_it_shows_are_those_that_were_measured() -> None:
+    with (ROOT / "benchmarks" / "losses_cpu.csv").open() as file:
+        rows = {(r["samples"], r["classes"], r["loss"], r["implementation"]): r for r in csv.DictReader(file)}
+    (section,) = re.findall(r"## What a loss costs\n(.*?)\n## ", README, re.DOTALL)
+    header, _, *lines = [line for line in section.splitlines() if line.startswith("|")]
+    sizes = [(n, k.replace(",", "")) for n, k in re.findall(r"N = (\d+), K = ([\d,]+)", header)]
+    assert len(sizes) == 3
+    assert len(lines) == 6
+    for line in lines:
+        loss, *cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for (samples, classes), cell in zip(sizes, cells, strict=True):
+            ours, plain = (rows[samples, classes, loss, who] for who in ("noiseproof", "plain PyTorch"))
+            shown = [float(figure) for figure in re.findall(r"[\d.]+", cell)]
+            measured = [float(r[name]) for r in (ours, plain) for name in ("time_ratio", "memory_ratio")]
+            assert shown == measured, (loss, samples, classes)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Kind, Loss, Properties, check_hyperparameter, number_text
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.evaluation import PerSample, Reduction
+from noiseproof.losses.formula import RowFormula, Weighted
 
 
 class WeightedSum(Loss):
@@ -54,6 +55,12 @@ class WeightedSum(Loss):
     def weighted(self) -> list[tuple[float, Loss]]:
         """The pairs ``(w_i, L_i)``."""
         return [(w, term) for w, term in zip(self.weights, self.terms, strict=True) if isinstance(term, Loss)]
+
+    def formula(self) -> PerSample:
+        """Give the sum on one set of statistics, if every term is a function of them."""
+        formulas = [term.formula() for _, term in self.weighted]
+        rows = tuple(formula for formula in formulas if isinstance(formula, RowFormula))
+        return Weighted(self.weights, rows) if len(rows) == len(formulas) else self.per_sample
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the terms' values at the labels."""

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.evaluation import Reduction, at_label, check_reduction, evaluate
+from noiseproof.losses.evaluation import PerSample, Reduction, check_reduction, evaluate
+from noiseproof.losses.formula import OnLabel
 
 Kind = Literal["active", "passive"]
 
@@ -44,9 +45,9 @@ class Loss(nn.Module, ABC):
     scalar, or the target's shape with ``reduction="none"``. The mean is over the labels that are not
     ``ignore_index``, and 0 if there are none.
 
-    A new loss gives `per_sample`, `properties`, and the three class variables; its hyperparameters are
-    the keyword-only arguments of ``__init__`` and attributes of the same name. ``str(loss)`` is the
-    text that `noiseproof.losses.parse` reads back.
+    A new loss gives `per_sample`, `properties`, and the three class variables, and `formula` where one
+    fused pass can evaluate it; its hyperparameters are the keyword-only arguments of ``__init__`` and
+    attributes of the same name. ``str(loss)`` is the text that `noiseproof.losses.parse` reads back.
     """
 
     name: ClassVar[str]
@@ -81,10 +82,14 @@ class Loss(nn.Module, ABC):
         labels = log_p.new_zeros(log_p.shape[:-1], dtype=torch.long)
         return torch.stack([self.per_sample(log_p, labels + k) for k in range(log_p.shape[-1])], dim=-1)
 
+    def formula(self) -> PerSample:
+        """Give what is evaluated: a `RowFormula` where the loss is one, else `per_sample` as it is."""
+        return self.per_sample
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Give the reduced loss; raises `NoiseproofError` where shapes or dtypes do not fit."""
         return evaluate(
-            self.per_sample, logits, target, reduction=self.reduction, ignore_index=self.ignore_index
+            self.formula(), logits, target, reduction=self.reduction, ignore_index=self.ignore_index
         )
 
     @property
@@ -110,19 +115,19 @@ class Loss(nn.Module, ABC):
 
 
 class ClasswiseLoss(Loss):
-    """A loss that depends on the label's probability alone: ``L(f(x), y) = g(log p_y)``."""
+    """A loss that depends on the label's probability alone: ``L(f(x), y) = h(log p_y)``."""
 
     @abstractmethod
-    def of_log_p(self, log_p: Tensor) -> Tensor:
-        """Give g, elementwise."""
+    def formula(self) -> OnLabel:
+        """Give h, and its derivative if it has a closed form."""
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate g at the label."""
-        return self.of_log_p(at_label(log_p, target))
+        """Evaluate h at the label."""
+        return self.formula()(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
-        """Evaluate g at every class."""
-        return self.of_log_p(log_p)
+        """Evaluate h at every class."""
+        return self.formula().value(log_p)
 
 
 def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
-from noiseproof.losses.evaluation import Reduction, at_label, evaluate, on_label
+from noiseproof.losses.evaluation import Reduction, evaluate
+from noiseproof.losses.formula import Normalized, OnLabel
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -23,7 +25,7 @@ def cross_entropy(
     >>> round(cross_entropy(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # log 10
     2.3026
     """
-    return evaluate(on_label(_cross_entropy), logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_CROSS_ENTROPY, logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 def normalized_cross_entropy(
@@ -39,7 +41,7 @@ def normalized_cross_entropy(
     >>> round(normalized_cross_entropy(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 1/K
     0.1
     """
-    return evaluate(_normalized_cross_entropy, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_NORMALIZED, logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 class CrossEntropy(ClasswiseLoss):
@@ -53,9 +55,9 @@ class CrossEntropy(ClasswiseLoss):
     title = "cross entropy"
     source = "study eq. 1"
 
-    def of_log_p(self, log_p: Tensor) -> Tensor:
+    def formula(self) -> OnLabel:
         """Give ``-log p``."""
-        return _cross_entropy(log_p)
+        return _CROSS_ENTROPY
 
     def properties(self, num_classes: int) -> Properties:
         """Active, unbounded, no constant sum."""
@@ -76,15 +78,8 @@ class NormalizedCrossEntropy(NormalizedLoss):
     def __init__(self, *, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
         super().__init__(CrossEntropy(), reduction=reduction, ignore_index=ignore_index)
 
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Give the closed form, without the ``(..., C)`` values of the generic one."""
-        return _normalized_cross_entropy(log_p, target)
 
+_CROSS_ENTROPY = OnLabel(torch.neg, slope=-1.0)
 
-def _cross_entropy(log_p: Tensor) -> Tensor:
-    return -log_p
-
-
-def _normalized_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
-    # the sum is at most -K log K < 0, so the quotient is always finite
-    return at_label(log_p, target) / log_p.sum(-1)
+# the sum is at least K log K > 0, so the quotient is always finite
+_NORMALIZED = Normalized(_CROSS_ENTROPY)

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.losses.formula import RowFormula
+from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager_on_cpu
 
 Reduction = Literal["none", "mean", "sum"]
 
 PerSample = Callable[[Tensor, Tensor], Tensor]
 """``(log_p, target) -> values`` with shapes ``(..., C), (...) -> (...)``."""
-
-PerClass = Callable[[Tensor], Tensor]
-"""``log p_k -> L(f(x), k)``, elementwise: a loss that depends on the probability of the label alone."""
 
 
 def evaluate(
@@ -33,33 +32,50 @@ def evaluate(
     """
     check_reduction(reduction)
     _check_inputs(logits, target)
-    log_p = _log_probabilities(logits)
-    ignored = target == ignore_index
-    values = per_sample(log_p, target.masked_fill(ignored, 0).long())
-    # where, not a product: an ignored position must give 0 even where its value is infinite
-    values = torch.where(ignored, torch.zeros_like(values), values)
-    return reduce(values, reduction, count=(~ignored).sum()).to(_result_dtype(logits))
+
+    # seen at once where looking is free; it saves the masks
+    all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
+
+    def plain(logits: Tensor) -> Tensor:
+        log_p = _log_probabilities(logits)
+        if all_kept:
+            return reduce(per_sample(log_p, target.long()), reduction, count=None)
+        ignored = target == ignore_index
+        values = per_sample(log_p, target.masked_fill(ignored, 0).long())
+        # where, not a product: an ignored position must give 0 even where its value is infinite
+        values = torch.where(ignored, torch.zeros_like(values), values)
+        return reduce(values, reduction, count=(~ignored).sum())
+
+    if isinstance(per_sample, RowFormula) and can_fuse(per_sample, logits):
+        rows = _rows(target, reduction, None if all_kept else target == ignore_index)
+        result = fused(per_sample, logits, rows, plain)
+    else:
+        result = plain(logits)
+    return result.to(_result_dtype(logits))
 
 
-def on_label(per_class: PerClass) -> PerSample:
-    """Evaluate an elementwise loss at the label only, so that the other classes cost nothing."""
-    return lambda log_p, target: per_class(at_label(log_p, target))
+def _rows(target: Tensor, reduction: Reduction, ignored: Tensor | None) -> Rows:
+    count = target.numel() if ignored is None else target.numel() - int(ignored.count_nonzero())
+    return Rows(
+        target=target.long() if ignored is None else target.masked_fill(ignored, 0).long(),
+        kept=None if ignored is None else ~ignored,
+        scale=1 / max(count, 1) if reduction == "mean" else 1.0,
+        total=reduction != "none",
+    )
 
 
-def at_label(values: Tensor, target: Tensor) -> Tensor:
-    """Pick ``values[..., target]``: shapes ``(..., C), (...) -> (...)``."""
-    return values.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+def reduce(values: Tensor, reduction: Reduction, *, count: Tensor | None) -> Tensor:
+    """Reduce per-sample values; the mean is over the ``count`` labels that were not ignored, 0 if none.
 
-
-def reduce(values: Tensor, reduction: Reduction, *, count: Tensor) -> Tensor:
-    """Reduce per-sample values; the mean is over the ``count`` labels that were not ignored, 0 if none."""
+    ``count`` None says that no label was.
+    """
     match reduction:
         case "none":
             return values
         case "sum":
             return values.sum()
         case "mean":
-            return values.sum() / count.clamp(min=1)
+            return values.mean() if count is None else values.sum() / count.clamp(min=1)
 
 
 def check_reduction(reduction: str) -> None:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
-from noiseproof.losses.evaluation import Reduction, at_label, evaluate, on_label
+from noiseproof.losses.evaluation import PerSample, Reduction, evaluate
+from noiseproof.losses.formula import Normalized, OnLabel, at_label
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -32,8 +33,7 @@ def focal_loss(
     2.1844
     """
     _check_gamma(gamma)
-    per_sample = on_label(partial(_focal_loss, gamma=gamma))
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_focal(gamma), logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 def normalized_focal_loss(
@@ -56,8 +56,7 @@ def normalized_focal_loss(
     0.1
     """
     _check_gamma(gamma)
-    per_sample = partial(_normalized_focal_loss, gamma=gamma)
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_normalized_focal(gamma), logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 class FocalLoss(ClasswiseLoss):
@@ -78,9 +77,9 @@ class FocalLoss(ClasswiseLoss):
         _check_gamma(gamma)
         self.gamma = gamma
 
-    def of_log_p(self, log_p: Tensor) -> Tensor:
+    def formula(self) -> OnLabel:
         """Give ``-(1 - p)^gamma log p``."""
-        return _focal_loss(log_p, self.gamma)
+        return _focal(self.gamma)
 
     def properties(self, num_classes: int) -> Properties:
         """Active, unbounded, no constant sum."""
@@ -108,9 +107,35 @@ class NormalizedFocalLoss(NormalizedLoss):
         """Give the focal losses, scaled so that no gamma makes them all underflow."""
         return _relative_focal_loss(log_p, self.gamma)
 
+    def formula(self) -> PerSample:
+        """Give eq. 5 of the focal loss."""
+        return _normalized_focal(self.gamma)
+
+
+LARGEST_FUSED_GAMMA = 16.0
+"""Up to here the largest ``(1 - p_k)^gamma`` of a row is far from underflow, so it needs no scaling."""
+
+
+def _focal(gamma: float) -> OnLabel:
+    if gamma == 0:
+        return OnLabel(torch.neg, slope=-1.0)
+    return OnLabel(partial(_focal_loss, gamma=gamma), partial(_focal_slope, gamma=gamma))
+
+
+def _normalized_focal(gamma: float) -> PerSample:
+    if gamma <= LARGEST_FUSED_GAMMA:
+        return Normalized(_focal(gamma))
+    return partial(_normalized_focal_loss, gamma=gamma)
+
 
 def _focal_loss(log_p: Tensor, gamma: float) -> Tensor:
     return -log_p * _one_minus_p(log_p) ** gamma
+
+
+def _focal_slope(log_p: Tensor, gamma: float) -> Tensor:
+    # d/dl of -l (1 - e^l)^gamma
+    u = _one_minus_p(log_p)
+    return gamma * log_p * log_p.exp() * u ** (gamma - 1) - u**gamma
 
 
 def _relative_focal_loss(log_p: Tensor, gamma: float) -> Tensor:

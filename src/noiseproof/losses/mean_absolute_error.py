@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
-from noiseproof.losses.evaluation import Reduction, at_label, evaluate, on_label
+from noiseproof.losses.evaluation import Reduction, evaluate
+from noiseproof.losses.formula import Linearized, OnLabel, RowFormula, at_label
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -22,8 +25,7 @@ def mean_absolute_error(
     >>> round(mean_absolute_error(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
     1.8
     """
-    per_sample = on_label(_mean_absolute_error)
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_MEAN_ABSOLUTE_ERROR, logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 def normalized_mean_absolute_error(
@@ -38,8 +40,7 @@ def normalized_mean_absolute_error(
     >>> round(normalized_mean_absolute_error(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
     0.1
     """
-    per_sample = normalized_probability_gap
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(NormalizedGap(), logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 class MeanAbsoluteError(ClasswiseLoss):
@@ -53,9 +54,9 @@ class MeanAbsoluteError(ClasswiseLoss):
     title = "mean absolute error"
     source = "Ghosh et al., AAAI 2017; study eq. 2"
 
-    def of_log_p(self, log_p: Tensor) -> Tensor:
+    def formula(self) -> OnLabel:
         """Give ``2 (1 - p)``."""
-        return _mean_absolute_error(log_p)
+        return _MEAN_ABSOLUTE_ERROR
 
     def properties(self, num_classes: int) -> Properties:
         """Passive, in [0, 2], sums to 2 (K - 1)."""
@@ -76,15 +77,23 @@ class NormalizedMeanAbsoluteError(NormalizedLoss):
     def __init__(self, *, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
         super().__init__(MeanAbsoluteError(), reduction=reduction, ignore_index=ignore_index)
 
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+    def formula(self) -> NormalizedGap:
         """Give the closed form, at the label only."""
-        return normalized_probability_gap(log_p, target)
+        return NormalizedGap()
 
 
-def normalized_probability_gap(log_p: Tensor, target: Tensor) -> Tensor:
-    """Give ``(1 - p_y) / (K - 1)``: what every loss proportional to 1 - p_y normalizes to."""
-    return -torch.expm1(at_label(log_p, target)) / (log_p.shape[-1] - 1)
+class NormalizedGap(RowFormula):
+    """``(1 - p_y) / (K - 1)``: what every loss proportional to 1 - p_y normalizes to."""
+
+    def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
+        """Give value and slope at the label."""
+        return Linearized(-torch.expm1(label) / (num_classes - 1), label.exp() / -(num_classes - 1))
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the values."""
+        return -torch.expm1(at_label(log_p, target)) / (log_p.shape[-1] - 1)
 
 
-def _mean_absolute_error(log_p: Tensor) -> Tensor:
-    return -2 * torch.expm1(log_p)
+_MEAN_ABSOLUTE_ERROR = OnLabel(
+    value=lambda log_p: -2 * torch.expm1(log_p), slope=lambda log_p: -2 * torch.exp(log_p)
+)

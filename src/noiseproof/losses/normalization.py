@@ -8,7 +8,8 @@ from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Loss, Properties
-from noiseproof.losses.evaluation import Reduction, at_label
+from noiseproof.losses.evaluation import PerSample, Reduction
+from noiseproof.losses.formula import Normalized, OnLabel, at_label
 
 
 class NormalizedLoss(Loss):
@@ -44,6 +45,11 @@ class NormalizedLoss(Loss):
     def relative_values(self, log_p: Tensor) -> Tensor:
         """Give the loss of every class, up to a factor that a sample's classes share: it cancels."""
         return self.loss.per_class(log_p)
+
+    def formula(self) -> PerSample:
+        """Give eq. 5 on the row's statistics, where the loss's value for a class depends on its p alone."""
+        inner = self.loss.formula()
+        return Normalized(inner) if isinstance(inner, OnLabel) else self.per_sample
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give eq. 5 as it stands, from the loss of every class."""

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
-from noiseproof.losses.evaluation import Reduction, evaluate, on_label
-from noiseproof.losses.mean_absolute_error import normalized_probability_gap
+from noiseproof.losses.evaluation import Reduction, evaluate
+from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.mean_absolute_error import NormalizedGap
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -30,8 +31,7 @@ def reverse_cross_entropy(
     3.6
     """
     _check_A(A)
-    per_sample = on_label(lambda log_p: _reverse_cross_entropy(log_p, A))
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(_reverse(A), logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 def normalized_reverse_cross_entropy(
@@ -53,8 +53,7 @@ def normalized_reverse_cross_entropy(
     0.1
     """
     _check_A(A)
-    per_sample = normalized_probability_gap
-    return evaluate(per_sample, logits, target, reduction=reduction, ignore_index=ignore_index)
+    return evaluate(NormalizedGap(), logits, target, reduction=reduction, ignore_index=ignore_index)
 
 
 class ReverseCrossEntropy(ClasswiseLoss):
@@ -73,9 +72,9 @@ class ReverseCrossEntropy(ClasswiseLoss):
         _check_A(A)
         self.A = A
 
-    def of_log_p(self, log_p: Tensor) -> Tensor:
+    def formula(self) -> OnLabel:
         """Give ``-A (1 - p)``."""
-        return _reverse_cross_entropy(log_p, self.A)
+        return _reverse(self.A)
 
     def properties(self, num_classes: int) -> Properties:
         """Passive, in [0, -A], sums to -A (K - 1)."""
@@ -96,13 +95,13 @@ class NormalizedReverseCrossEntropy(NormalizedLoss):
     def __init__(self, *, A: float = -4.0, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
         super().__init__(ReverseCrossEntropy(A=A), reduction=reduction, ignore_index=ignore_index)
 
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+    def formula(self) -> NormalizedGap:
         """Give the closed form, at the label only."""
-        return normalized_probability_gap(log_p, target)
+        return NormalizedGap()
 
 
-def _reverse_cross_entropy(log_p: Tensor, A: float) -> Tensor:
-    return A * torch.expm1(log_p)
+def _reverse(A: float) -> OnLabel:
+    return OnLabel(value=lambda log_p: A * torch.expm1(log_p), slope=lambda log_p: A * torch.exp(log_p))
 
 
 def _check_A(A: float) -> None:
