@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.schema import Schema
+from noiseproof.study import load_study
 
 
 class Point(Schema):
@@ -122,3 +123,9 @@ def test_data_is_frozen() -> None:
     point = Point(x=1)
     with pytest.raises(ValidationError, match="frozen"):
         point.x = 2
+
+
+def test_an_error_of_ours_names_the_value_itself() -> None:
+    with pytest.raises(NoiseproofError) as refusal:
+        load_study("smoke", {"losses": ["ncee"]})
+    assert str(refusal.value).endswith("unknown loss 'ncee' at column 1; did you mean 'nce'?")

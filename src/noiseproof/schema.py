@@ -49,7 +49,10 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     # pydantic prefixes what a validator of ours raised
     message = fault["msg"].removeprefix("Value error, ")
     at = f"field {place!r}: " if place else ""
-    given = "" if isinstance(fault["input"], Mapping) or not place else f", got {fault['input']!r}"
+    is_named = isinstance(fault.get("ctx", {}).get("error"), NoiseproofError)
+    given = (
+        "" if is_named or isinstance(fault["input"], Mapping) or not place else f", got {fault['input']!r}"
+    )
     return f"{at}{message[0].lower()}{message[1:]}{given}{more}"
 
 

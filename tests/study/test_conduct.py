@@ -572,3 +572,9 @@ def test_what_a_killed_process_left_half_written_is_not_read(
             (tmp_path / kind / f".{run.id}{suffix}.0abc_d1e.tmp").write_bytes(b"half")
     conduct(study, tmp_path)
     assert results(tmp_path) == whole
+
+
+def test_missing_data_leaves_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match="does not exist"):
+        conduct(load_study("cifar10"), tmp_path / "out", data_dir=tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()

@@ -77,9 +77,9 @@ def conduct(
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)
+    dataset = data.load(study.data, data_dir)
     archive = Archive(out)
     archive.make()
-    dataset = data.load(study.data, data_dir)
     runs = study.runs()
     finished, under_way = archive.finished(), archive.under_way()
     archive.refuse_others(Identity(runs[0], dataset.fingerprint), finished, under_way)
