@@ -49,7 +49,9 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     # pydantic prefixes what a validator of ours raised
     message = fault["msg"].removeprefix("Value error, ")
     at = f"field {place!r}: " if place else ""
-    is_named = isinstance(fault.get("ctx", {}).get("error"), NoiseproofError)
+    values = fault["input"] if isinstance(fault["input"], list | tuple) else [fault["input"]]
+    # our own validators name the value as a rule
+    is_named = fault["type"] == "value_error" and any(repr(value) in message for value in values)
     given = (
         "" if is_named or isinstance(fault["input"], Mapping) or not place else f", got {fault['input']!r}"
     )
