@@ -13,6 +13,15 @@ class NoiseproofError(ValueError):
     """
 
 
+def one_line(text: str) -> str:
+    """Fold all white space, line ends too, into single spaces.
+
+    >>> one_line("a name\\n  of two lines")
+    'a name of two lines'
+    """
+    return " ".join(text.split())
+
+
 def did_you_mean(given: str, choices: Iterable[str]) -> str:
     """A clause that offers the choice nearest to ``given``, or lists all of them if none is near.
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from noiseproof.data import DATASETS, Dataset
 from noiseproof.study import Archive, Study
@@ -35,15 +34,6 @@ def tiny_dataset(seed: int = 0) -> Dataset:
         std=(50.0,),
         canonical=False,
     )
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Steps this small spend their time waiting for each other's threads where the tests share the cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(autouse=True)

@@ -17,16 +17,6 @@ from noiseproof.data import Dataset
 from noiseproof.models import MLP, Model, ResNet18
 from noiseproof.training import History, Recipe, Run, StackedTraining
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """These networks are too small to share among threads, and the tests run side by side already."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 # -------------------------------------------------------------------------------------------- the data
 
 

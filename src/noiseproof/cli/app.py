@@ -12,7 +12,7 @@ import typer
 
 from noiseproof import __version__
 from noiseproof.cli.durations import parse_duration
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, one_line
 
 if TYPE_CHECKING:
     from noiseproof.study import Outcome, Study
@@ -223,5 +223,5 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 
 
 def _fail(message: str, *, code: int) -> None:
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    typer.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseproof.data.dataset import Dataset
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, one_line
 from noiseproof.noise import class_map
 from noiseproof.noise.class_maps import CIFAR10_CLASSES
 
@@ -85,7 +85,7 @@ def _downloaded() -> ReadFile:
             progressbar=True,
         )
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong hash is a ValueError
-        reason = _one_line(error)
+        reason = _reason(error)
         raise NoiseproofError(
             f"CIFAR-10 could not be downloaded ({reason}); give --data-dir with {FOLDER}/ or {ARCHIVE}"
         ) from None
@@ -126,7 +126,7 @@ def _read_files(
         try:
             raw = read_file(name)
         except (OSError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
-            _fail(name, f"cannot be read ({_one_line(error)})")
+            _fail(name, f"cannot be read ({_reason(error)})")
         if hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5:
             differing.append(name)
         batch_images, batch_labels = _decode(name, raw)
@@ -140,7 +140,7 @@ def _decode(name: str, raw: bytes) -> tuple[NDArray[np.uint8], NDArray[np.int64]
         batch = _ArrayUnpickler(io.BytesIO(raw), encoding="latin1").load()
         rows, labels = batch["data"], np.asarray(batch["labels"])
     except Exception as error:  # a damaged pickle can raise anything
-        _fail(name, f"is damaged ({type(error).__name__}: {_one_line(error)})")
+        _fail(name, f"is damaged ({type(error).__name__}: {_reason(error)})")
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.ndim != 2 or rows.shape[1] != 3072:
         _fail(name, "is damaged (expected rows of 3072 bytes, one for each image)")
     if not len(rows):
@@ -155,8 +155,8 @@ def _fail(name: str, fault: str) -> NoReturn:
     raise NoiseproofError(f"CIFAR-10 file {name!r} {fault}") from None
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _reason(error: Exception) -> str:
+    return one_line(str(error)) or type(error).__name__
 
 
 class _ArrayUnpickler(pickle.Unpickler):

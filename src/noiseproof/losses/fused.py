@@ -6,14 +6,14 @@ makes the probabilities again from them: peak memory is the logits and their gra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from noiseproof.losses.formula import Linearized, OnLabel, RowFormula
+from noiseproof.losses.formula import OnLabel, RowFormula
 
 BLOCK = 262_144
 """Elements of a block, 1 MB in float32: measured on two cores, smaller ones lose to the cost of each call."""
@@ -36,7 +36,7 @@ class Rows:
 
     target: Tensor
     kept: Tensor | None
-    scale: float | Tensor
+    scale: float
     total: bool
 
 
@@ -109,10 +109,13 @@ class _Fused(torch.autograd.Function):
                 (of_logits,) = torch.autograd.grad(value, logits, gradient, create_graph=differentiate)
             return of_logits, None, None, None
         num_rows, num_classes = logits.shape
-        factor = (gradient if ctx.rows.total else gradient.unsqueeze(1)) * ctx.rows.scale
-        at = Linearized(of_label, of_label, tuple(of_sums))
-        whole = Gradient(ctx.formula, ctx.rows, at, num_classes, factor)
-        index = ctx.rows.target.unsqueeze(1)
+        rows = ctx.rows
+        factor = (gradient if rows.total else gradient.unsqueeze(1)) * rows.scale
+        if rows.kept is not None:
+            factor = factor * rows.kept.unsqueeze(1)
+        of_label, *of_sums = (slope * factor for slope in (of_label, *of_sums))
+        whole = Gradient(ctx.formula, of_label, of_sums, num_classes)
+        index = rows.target.unsqueeze(1)
         result = torch.empty_like(logits)
         for block in _blocks(num_rows, num_classes):
             log_p = torch.sub(logits[block], highest[block]).sub_(log_rest[block])
@@ -126,21 +129,19 @@ class Gradient:
     """
 
     def __init__(
-        self, formula: RowFormula, rows: Rows, at: Linearized, num_classes: int, factor: float | Tensor
+        self, formula: RowFormula, of_label: Tensor, of_sums: Sequence[Tensor], num_classes: int
     ) -> None:
-        if rows.kept is not None:
-            factor = factor * rows.kept.unsqueeze(1)
-        self.of_label = at.of_label * factor
-        self.of_p = -self.of_label
+        self.of_label = of_label
+        self.of_p = -of_label
         self.of_all: Tensor | None = None
         self.uneven: list[tuple[OnLabel, Tensor]] = []
-        for h, of_sum in zip(formula.summed, at.of_sums, strict=True):
+        for h, of_sum in zip(formula.summed, of_sums, strict=True):
             if isinstance(h.slope, float):
-                part = of_sum * (factor * h.slope)
+                part = of_sum * h.slope
                 self.of_p = torch.sub(self.of_p, part, alpha=num_classes)
                 self.of_all = part if self.of_all is None else self.of_all + part
             else:
-                self.uneven.append((h, of_sum * factor))
+                self.uneven.append((h, of_sum))
 
     def of_block(self, log_p: Tensor, index: Tensor, block: slice) -> Tensor:
         """Give the gradient of the rows in ``block``, whose log-probabilities these are (and are used up)."""

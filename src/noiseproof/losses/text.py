@@ -9,7 +9,7 @@ import ast
 import warnings
 from typing import NoReturn
 
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum, fits_role
 from noiseproof.losses.base import Loss, hyperparameter_defaults
 from noiseproof.losses.catalogue import CATALOGUE
@@ -48,7 +48,7 @@ class _Reader:
 
     def read(self) -> Loss:
         if not isinstance(self.text, str):
-            given = " ".join(repr(self.text).split())
+            given = one_line(repr(self.text))
             raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {given}")
         if len(self.text) > LONGEST_TEXT:
             raise NoiseproofError(

@@ -60,7 +60,7 @@ def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: b
 def label_array(labels: Any, *, num_classes: int | None = None) -> Integers:
     """Return labels of any kind as int64; raise `NoiseproofError` unless they are ``(N,)`` class indices."""
     try:
-        values = np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+        values = _as_array(labels)
     except (TypeError, ValueError):
         raise NoiseproofError("labels must be (N,) integers, got a ragged or unreadable sequence") from None
     if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
@@ -91,11 +91,15 @@ def _apportion(row: Matrix, k: int, n: int, rng: np.random.Generator) -> Integer
     return counts
 
 
+def _as_array(labels: Any) -> NDArray[Any]:
+    return np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels)
+
+
 def _check_room(labels: Any, *, num_classes: int) -> None:
     """Refuse labels whose dtype cannot hold every class: noise would wrap around to a wrong one."""
     if isinstance(labels, list):
         return
-    room = np.iinfo(np.asarray(labels.detach().cpu() if hasattr(labels, "detach") else labels).dtype).max
+    room = np.iinfo(_as_array(labels).dtype).max
     if room < num_classes - 1:
         raise NoiseproofError(
             f"labels of {labels.dtype} hold classes up to {room}, but the noise has {num_classes} classes;"

@@ -1,4 +1,4 @@
-"""What is shared by the tests of networks: they are small, and run side by side."""
+"""What all tests share."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """Threads of several test processes that wait for each other cost more than the networks do."""
+    """The tests run side by side: threads that wait for each other's cost more than they give."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
