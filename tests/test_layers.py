@@ -15,8 +15,8 @@ PACKAGE = Path(noiseproof.__file__).parent
 LAYERS = (
     {"errors"},
     {"files", "schema"},
-    {"losses", "noise"},
-    {"data", "models"},
+    {"noise"},
+    {"losses", "data", "models"},
     {"training"},
     {"study"},
     {"report"},

@@ -19,12 +19,29 @@ from noiseproof.losses import CATALOGUE, Loss, NormalizedLoss, WeightedSum, pars
 
 # ---------------------------------------------------------------------------- the losses under test
 
-TRIED = {"gamma": [0.0, 0.5, 1.0, 2.5], "A": [-4.0, math.log(1e-4)]}
-"""Values for each hyperparameter; one that is not listed is tried at its default."""
+TRIED: dict[str, dict[str, list[float]]] = {
+    "": {"gamma": [0.0, 0.5, 1.0, 2.5], "A": [-4.0, math.log(1e-4)]},
+    "gce": {"q": [0.1, 0.7, 1.0]},
+    "ngce": {"q": [0.1, 0.7, 1.0]},
+    "sce": {"alpha": [0.1, 0.5]},
+    "ls": {"epsilon": [0.0, 0.1, 0.6]},
+    "js": {"pi": [0.1, 0.5, 0.9]},
+    "tce": {"t": [1, 2, 6]},
+    "aul": {"a": [1.5, 6.3], "q": [0.5, 1.0, 3.0]},
+    "agce": {"a": [0.6, 6.0], "q": [0.6, 1.0, 1.5]},
+    "ael": {"a": [0.5, 2.5]},
+    "nnce": {"p_min": [1e-7, 1e-3]},
+    "nnfl": {"gamma": [0.5, 2.0], "p_min": [1e-7, 1e-3]},
+    "ce_eps": {"m": [0.0, 1.0, 1e5]},
+    "fl_eps": {"gamma": [0.0, 0.1], "m": [1.0, 1e5]},
+    "bitempered": {"t1": [0.5, 0.8, 1.0], "t2": [1.0, 1.2, 1.5]},
+}
+"""Values for each hyperparameter, of any loss or of one; one that is not listed is tried at its default."""
 
 
 def with_hyperparameters(cls: type[Loss]) -> Iterator[Loss]:
-    tried = {name: TRIED.get(name, [default]) for name, default in cls().hyperparameters.items()}
+    listed = TRIED[""] | TRIED.get(cls.name, {})
+    tried = {name: listed.get(name, [default]) for name, default in cls().hyperparameters.items()}
     for values in itertools.product(*tried.values()):
         hyperparameters: dict[str, Any] = dict(zip(tried, values, strict=True))
         yield cls(**hyperparameters)
@@ -42,6 +59,11 @@ COMPOSED = [
         "normalized(fl(gamma=2))",
         "normalized(ce + mae)",
         "0.5*normalized(2*nce + mae) + nrce",
+        "nce + 4*agce(a=6, q=1.5)",
+        "5*nce + 5*nnce",
+        "0.01*ce_eps + 5*mae",
+        "normalized(sce)",
+        "normalized(tce(t=3))",
     )
 ]
 
@@ -114,13 +136,112 @@ def fl(p: Array, q: Array, gamma: float) -> Array:  # eq. 4
 
 
 def over_all_labels(terms: Terms) -> Terms:  # eq. 5
-    def quotient(p: Array, q: Array, **hyperparameters: float) -> Array:
+    def quotient(p: Array, label: Array, **hyperparameters: float) -> Array:
         total = np.zeros(len(p))
         for one_hot in np.eye(p.shape[-1]):
             total += terms(p, np.broadcast_to(one_hot, p.shape), **hyperparameters).sum(-1)
-        return terms(p, q, **hyperparameters) / total[:, None]
+        return terms(p, label, **hyperparameters) / total[:, None]
 
     return quotient
+
+
+def gce(p: Array, label: Array, q: float) -> Array:
+    values: Array = label * (1 - p**q) / q
+    return values
+
+
+def sce(p: Array, q: Array, alpha: float, beta: float, A: float) -> Array:
+    return alpha * ce(p, q) + beta * rce(p, q, A)
+
+
+def ls(p: Array, q: Array, epsilon: float) -> Array:
+    return ce(p, (1 - epsilon) * q + epsilon / p.shape[-1])
+
+
+def x_log_ratio(x: Array, y: Array) -> Array:
+    values: Array = x * np.log(np.where(x > 0, x, 1) / np.where(x > 0, y, 1))
+    return values
+
+
+def js(p: Array, q: Array, pi: float) -> Array:
+    m = pi * q + (1 - pi) * p
+    values: Array = (pi * x_log_ratio(q, m) + (1 - pi) * x_log_ratio(p, m)) / (-(1 - pi) * np.log(1 - pi))
+    return values
+
+
+def tce(p: Array, q: Array, t: int) -> Array:
+    values: Array = q * np.sum([(1 - p) ** i / i for i in range(1, t + 1)], axis=0)
+    return values
+
+
+def aul(p: Array, label: Array, a: float, q: float) -> Array:
+    values: Array = label * ((a - p) ** q - (a - 1) ** q) / q
+    return values
+
+
+def agce(p: Array, label: Array, a: float, q: float) -> Array:
+    values: Array = label * ((a + 1) ** q - (a + p) ** q) / q
+    return values
+
+
+def ael(p: Array, q: Array, a: float) -> Array:
+    return q * np.exp(-p / a)
+
+
+def shares_of_others(rest: Array, q: Array) -> Array:
+    # 1 - rest_y / sum rest is what the other classes have of the sum
+    shares: Array = (1 - q) * rest / rest.sum(-1, keepdims=True)
+    return shares
+
+
+def nnce(p: Array, q: Array, p_min: float) -> Array:
+    return shares_of_others(-np.log(p_min) + np.log(np.maximum(p, p_min)), q)
+
+
+def nnfl(p: Array, q: Array, gamma: float, p_min: float) -> Array:
+    def of(p: Array) -> Array:
+        return -((1 - p) ** gamma) * np.log(p)
+
+    return shares_of_others(of(np.full_like(p, p_min)) - of(np.maximum(p, p_min)), q)
+
+
+def epsilon_softmax(p: Array, m: float) -> Array:
+    moved: Array = (p + m * np.eye(p.shape[-1])[p.argmax(-1)]) / (m + 1)
+    return moved
+
+
+def ce_eps(p: Array, q: Array, m: float) -> Array:
+    return ce(epsilon_softmax(p, m), q)
+
+
+def fl_eps(p: Array, q: Array, m: float, gamma: float) -> Array:
+    return fl(epsilon_softmax(p, m), q, gamma)
+
+
+def bitempered(p: Array, q: Array, t1: float, t2: float) -> Array:
+    def log_t(x: Array) -> Array:
+        values: Array = np.log(x) if t1 == 1 else (x ** (1 - t1) - 1) / (1 - t1)
+        return values
+
+    def exp_t(x: Array) -> Array:
+        values: Array = np.exp(x) if t2 == 1 else (1 + (1 - t2) * x) ** (1 / (1 - t2))
+        return values
+
+    z = np.log(p)
+    low = z.max(-1, keepdims=True)  # the sum is at least 1 here
+    high = low + 1e4
+    for _ in range(200):  # bisection, to be unlike what it checks
+        middle = (low + high) / 2
+        above = exp_t(z - middle).sum(-1, keepdims=True) > 1
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    u = exp_t(z - low)
+    values: Array = np.where(q == 1, -log_t(u), 0) - (q - u ** (2 - t1)) / (2 - t1)
+    return values
+
+
+def nl(p: Array, q: Array) -> Array:
+    values: Array = -(1 - q) * np.log(1 - p) / (p.shape[-1] - 1)
+    return values
 
 
 EQUATIONS: dict[str, Terms] = {
@@ -132,6 +253,21 @@ EQUATIONS: dict[str, Terms] = {
     "nmae": over_all_labels(mae),  # eq. 7
     "nrce": over_all_labels(rce),  # eq. 8
     "nfl": over_all_labels(fl),  # eq. 9
+    "gce": gce,
+    "ngce": over_all_labels(gce),
+    "sce": sce,
+    "ls": ls,
+    "js": js,
+    "tce": tce,
+    "aul": aul,
+    "agce": agce,
+    "ael": ael,
+    "nnce": nnce,
+    "nnfl": nnfl,
+    "ce_eps": ce_eps,
+    "fl_eps": fl_eps,
+    "bitempered": bitempered,
+    "nl": nl,
 }
 
 

@@ -118,8 +118,9 @@ def test_values_and_two_derivatives_are_finite_at_extreme_logits(loss: Loss, dty
 
 def test_a_sure_right_answer_has_no_gradient_and_a_sure_wrong_one_has_cross_entropys() -> None:
     logits = torch.tensor([[FAR, -FAR, -FAR]])
-    for cls in CATALOGUE.values():
-        assert torch.equal(gradient(cls(), logits, torch.tensor([0])), torch.zeros(1, 3)), cls.name
+    smooth = {"ls", "bitempered"}  # one wants no answer to be sure, the other's tails are heavy
+    for name in CATALOGUE.keys() - smooth:
+        assert torch.equal(gradient(parse(name), logits, torch.tensor([0])), torch.zeros(1, 3)), name
     for name in ("ce", "fl"):
         pull = gradient(parse(name), logits, torch.tensor([1]))
         assert_close(pull, torch.tensor([[1.0, -1.0, 0.0]]))

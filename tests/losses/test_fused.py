@@ -49,10 +49,13 @@ def was_fused(value: Tensor) -> bool:
 
 # ------------------------------------------------------------------------------------- what is fused
 
+FUSED = [name for name in CATALOGUE if name not in ("ce_eps", "fl_eps", "bitempered", "nl")]
+"""The others are no functions of log p_y and sums over the classes."""
+
 
 def test_every_loss_of_the_study_is_fused(logits: Tensor, target: Tensor) -> None:
     study = ["nfl+mae", "nfl+rce", "nce+mae", "nce+rce", "2*nfl(gamma=2) + 0.5*(rce + ce)", "normalized(mae)"]
-    for text in [*CATALOGUE, *study]:
+    for text in [*FUSED, *study]:
         loss = parse(text)
         assert isinstance(loss.formula(), RowFormula), text
         assert was_fused(loss(logits.requires_grad_(), target)), text
@@ -94,6 +97,8 @@ def test_no_precision_is_lost(
     value, gradient = value_and_gradient(loss, logits, target)
     exact_value, exact_gradient = plainly(loss, logits.double(), target)
     eps = torch.finfo(dtype).eps
+    if loss.name == "nl":  # which depends on differences of log p, and these have no more digits
+        eps *= scale
     assert value.dtype == gradient.dtype == dtype
     assert_close(value.double(), exact_value, rtol=4 * eps, atol=4 * eps)
     assert_close(gradient.double(), exact_gradient, rtol=4 * eps, atol=4 * eps)
@@ -109,9 +114,9 @@ def test_a_large_common_part_of_the_logits_costs_no_digits(plainly: Evaluate) ->
 
 def test_the_functions_are_fused_too(logits: Tensor, target: Tensor) -> None:
     logits.requires_grad_()
-    for cls in CATALOGUE.values():
-        function = getattr(functional, cls.title.replace(" ", "_"))
-        assert was_fused(function(logits, target)), cls.name
+    for name in FUSED:
+        function = getattr(functional, CATALOGUE[name].title.replace(" ", "_"))
+        assert was_fused(function(logits, target)), name
 
 
 # ------------------------------------------------------------------------------ further derivatives

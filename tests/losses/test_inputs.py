@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses import CATALOGUE, Loss
+from noiseproof.losses import CATALOGUE, Loss, functional, parse
 
 LABELS = torch.tensor([0, 1, 2, 0])
 
@@ -24,17 +24,20 @@ LABELS = torch.tensor([0, 1, 2, 0])
         (
             torch.zeros(4, 3),
             LABELS.float(),
-            "target must hold class indices (an integer dtype), got torch.float32",
+            "a target of probabilities (torch.float32) must have the shape of the logits, (4, 3), got (4,);"
+            " class indices must have an integer dtype",
         ),
         (
             torch.zeros(4, 3),
             LABELS.bool(),
-            "target must hold class indices (an integer dtype), got torch.bool",
+            "target must hold class indices (an integer dtype), or probabilities (a floating-point one),"
+            " got torch.bool",
         ),
         (
             torch.zeros(4, 3),
             LABELS.to(torch.complex64),
-            "target must hold class indices (an integer dtype), got torch.complex64",
+            "target must hold class indices (an integer dtype), or probabilities (a floating-point one),"
+            " got torch.complex64",
         ),
         (torch.zeros(4, 3).long(), LABELS, "logits must be floating point, got torch.int64"),
         (
@@ -70,18 +73,62 @@ def test_a_bad_reduction_is_refused_when_the_loss_is_made() -> None:
             cls(reduction="men")  # type: ignore[arg-type]
 
 
+NO_NUMBER = (float("nan"), float("inf"), True)
+OUT_OF_RANGE: dict[str, dict[str, tuple[float, ...]]] = {
+    "gamma": {"fl nfl nnfl fl_eps": (-1, -1e-9)},
+    "A": {"rce nrce sce": (0, 4, -float("inf"))},
+    "q": {"gce ngce": (0, -1, 1.01), "aul agce": (0, -1)},
+    "alpha": {"sce": (0, -1)},
+    "beta": {"sce": (0, -1)},
+    "epsilon": {"ls": (-0.1, 1.1)},
+    "pi": {"js": (0, 1, 2)},
+    "t": {"tce": (0, -1, 1.5, 1001)},
+    "a": {"aul": (1, 0.5), "agce ael": (0, -1)},
+    "p_min": {"nnce nnfl": (0, -1, 0.5)},
+    "m": {"ce_eps fl_eps": (-1, -1e-9)},
+    "t1": {"bitempered": (-0.1, 1.1)},
+    "t2": {"bitempered": (0.9, 0)},
+}
+
+
+def test_the_ranges_cover_every_hyperparameter() -> None:
+    listed = {
+        (name, loss) for name, by_loss in OUT_OF_RANGE.items() for key in by_loss for loss in key.split()
+    }
+    assert listed == {(name, loss) for loss, cls in CATALOGUE.items() for name in cls().hyperparameters}
+
+
 @pytest.mark.parametrize(
-    ("name", "bad"),
-    [("gamma", value) for value in (-1, -1e-9, float("nan"), float("inf"), True)]
-    + [("A", value) for value in (0, 4, float("nan"), -float("inf"), True)],
+    ("name", "loss_name", "bad"),
+    [
+        (name, loss, value)
+        for name, by_loss in OUT_OF_RANGE.items()
+        for key, values in by_loss.items()
+        for loss in key.split()
+        for value in (*values, *NO_NUMBER)
+    ],
 )
-def test_a_hyperparameter_out_of_range_is_refused(name: str, bad: float) -> None:
-    takers = [cls for cls in CATALOGUE.values() if name in cls().hyperparameters]
-    assert len(takers) == 2
+def test_a_hyperparameter_out_of_range_is_refused(name: str, loss_name: str, bad: float) -> None:
     hyperparameters: dict[str, Any] = {name: bad}
-    for cls in takers:
-        with pytest.raises(NoiseproofError, match=rf"^{name} of \w+ must be a number .*, got {bad}$"):
-            cls(**hyperparameters)
+    function = getattr(functional, CATALOGUE[loss_name].title.replace(" ", "_"))
+    message = rf"^{name} of \w+ must be a (whole )?number .*, got {re.escape(repr(bad))}$"
+    with pytest.raises(NoiseproofError, match=message):
+        CATALOGUE[loss_name](**hyperparameters)
+    with pytest.raises(NoiseproofError, match=message):
+        function(torch.zeros(2, 3), LABELS[:2], **hyperparameters)
+
+
+def test_powers_that_would_overflow_are_refused() -> None:
+    for name in ("aul", "agce"):
+        with pytest.raises(NoiseproofError, match=rf"of {name} must keep \(a \+ 1\)\^q <= 1e\+30"):
+            CATALOGUE[name](a=1e10, q=4)  # type: ignore[call-arg]
+
+
+def test_p_min_must_leave_room_for_the_classes() -> None:
+    loss = parse("nnce(p_min=0.1)")
+    loss(torch.zeros(2, 9), LABELS[:2])
+    with pytest.raises(NoiseproofError, match=r"p_min .* must be below 1/K, got 0.1 for 10 classes"):
+        loss(torch.zeros(2, 10), LABELS[:2])
 
 
 def test_an_empty_batch_gives_0(loss: Loss) -> None:

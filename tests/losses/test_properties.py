@@ -9,8 +9,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
+from torch.testing import assert_close
 
 from noiseproof.losses import CATALOGUE, Loss
+from noiseproof.losses.evaluation import Options
 
 CLASSES = pytest.mark.parametrize("classes", [2, 3, 10])
 
@@ -50,7 +52,7 @@ def test_the_sum_over_labels_is_constant_just_where_that_is_claimed(loss: Loss, 
     sums = values_on_every_label(loss, classes).sum(-1)
     spread = (sums.max() - sums.min()).item()
     if known.class_sum is None:
-        assert spread > 0.1
+        assert spread > 1e-3
     else:
         assert spread < 1e-9
         assert sums[0].item() == pytest.approx(known.class_sum, rel=1e-12)
@@ -64,7 +66,18 @@ def test_kind_follows_definitions_1_and_2(
     terms = reference(loss, logits, target)
     of_other_classes = terms.scatter(-1, target[:, None], 0.0)
     passive = (of_other_classes != 0).any(-1)
-    assert passive.tolist() == [loss.properties(logits.shape[1]).kind == "passive"] * len(logits)
+    if loss.properties(logits.shape[1]).kind == "active":
+        assert not passive.any()
+    else:  # a normalized negative loss has no term where the other classes are below p_min
+        assert passive.double().mean() > 0.5
+
+
+@pytest.mark.parametrize("shape", [(50, 2), (50, 10)], ids=str)
+def test_the_terms_are_the_definitions(
+    loss: Loss, logits: Tensor, target: Tensor, reference: Callable[..., Tensor]
+) -> None:
+    terms = loss.class_terms(logits.log_softmax(-1), target)
+    assert_close(terms, reference(loss, logits, target), rtol=1e-9, atol=1e-12)
 
 
 def test_the_study_calls_these_active_and_these_robust() -> None:
@@ -79,11 +92,13 @@ def test_every_loss_says_what_it_is() -> None:
     assert [cls.name for cls in classes] == list(CATALOGUE)
     assert len({cls.title for cls in classes}) == len(CATALOGUE)
     assert all("eq. " in cls.source or " 20" in cls.source for cls in classes)
+    assert all(cls.equation for cls in classes)
 
 
 def test_every_argument_is_named_and_every_hyperparameter_an_attribute() -> None:
     for cls in CATALOGUE.values():
-        parameters = inspect.signature(cls).parameters
-        assert {p.kind for p in parameters.values()} == {inspect.Parameter.KEYWORD_ONLY}, cls.name
-        defaults = {name: p.default for name, p in parameters.items()}
-        assert cls().hyperparameters | {"reduction": "mean", "ignore_index": -100} == defaults
+        parameters = inspect.signature(cls).parameters.values()
+        own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in Options.__annotations__]
+        options = [p.kind for p in parameters if p not in own]
+        assert options in ([inspect.Parameter.VAR_KEYWORD], [inspect.Parameter.KEYWORD_ONLY] * 3), cls.name
+        assert cls().hyperparameters == {p.name: p.default for p in own}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Kind, Loss, Properties, check_hyperparameter, number_text
-from noiseproof.losses.evaluation import PerSample, Reduction
-from noiseproof.losses.formula import RowFormula, Weighted
+from noiseproof.losses.evaluation import Options
+from noiseproof.losses.formula import Formula, Plain, RowFormula, Weighted
 
 
 class WeightedSum(Loss):
@@ -19,8 +20,7 @@ class WeightedSum(Loss):
     Args:
         terms: the losses; their own ``reduction`` and ``ignore_index`` are not used.
         weights: one number > 0 for each term.
-        reduction: none, mean or sum.
-        ignore_index: the label that marks a position without one.
+        options: reduction, ignore_index, weight; see `Loss`.
 
     >>> from noiseproof.losses import CrossEntropy, ReverseCrossEntropy
     >>> WeightedSum([CrossEntropy(), ReverseCrossEntropy()], weights=[0.1, 1])  # symmetric CE
@@ -29,17 +29,16 @@ class WeightedSum(Loss):
 
     name = "sum"
     title = "weighted sum of losses"
+    equation = "sum_i w_i L_i"
     source = "study eq. 10"
 
     def __init__(
         self,
         terms: Sequence[Loss],
         weights: Sequence[float],
-        *,
-        reduction: Reduction = "mean",
-        ignore_index: int = -100,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__(reduction=reduction, ignore_index=ignore_index)
+        super().__init__(**options)
         if not terms or len(terms) != len(weights):
             raise NoiseproofError(
                 f"a sum needs one weight per term, got {len(terms)} terms and {len(weights)} weights"
@@ -56,11 +55,20 @@ class WeightedSum(Loss):
         """The pairs ``(w_i, L_i)``."""
         return [(w, term) for w, term in zip(self.weights, self.terms, strict=True) if isinstance(term, Loss)]
 
-    def formula(self) -> PerSample:
+    def formula(self) -> Formula:
         """Give the sum on one set of statistics, if every term is a function of them."""
         formulas = [term.formula() for _, term in self.weighted]
         rows = tuple(formula for formula in formulas if isinstance(formula, RowFormula))
-        return Weighted(self.weights, rows) if len(rows) == len(formulas) else self.per_sample
+        if len(rows) == len(formulas):
+            return Weighted(self.weights, rows)
+        return Plain(self.per_sample, self._soft)
+
+    def _soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        return torch.stack([w * term.formula().soft(log_p, q) for w, term in self.weighted]).sum(0)
+
+    def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Sum the losses' terms, class by class."""
+        return torch.stack([w * term.class_terms(log_p, target) for w, term in self.weighted]).sum(0)
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the terms' values at the labels."""
@@ -71,14 +79,17 @@ class WeightedSum(Loss):
         return torch.stack([w * term.per_class(log_p) for w, term in self.weighted]).sum(0)
 
     def properties(self, num_classes: int) -> Properties:
-        """Passive if a term is; bounds and class sums add up (the bounds need not be attained)."""
+        """Passive if a term is; class sums add up; bounds and asymmetry are promises, not exact."""
         known = [(w, term.properties(num_classes)) for w, term in self.weighted]
+        ratios = [p.asymmetry for _, p in known if p.asymmetry is not None]
         class_sums = [w * p.class_sum for w, p in known if p.class_sum is not None]
         return Properties(
             kind="passive" if any(p.kind == "passive" for _, p in known) else "active",
             lower=sum(w * p.lower for w, p in known),
             upper=sum(w * p.upper for w, p in known),
             class_sum=sum(class_sums) if len(class_sums) == len(known) else None,
+            # a quotient of sums is at least the least of the quotients
+            asymmetry=min(ratios) if len(ratios) == len(known) else None,
         )
 
     @property
@@ -107,8 +118,7 @@ class ActivePassiveLoss(WeightedSum):
         alpha: weight of the active loss, > 0.
         beta: weight of the passive loss, > 0.
         strict: refuse a pair that is not robust, or not active + passive; False allows any two.
-        reduction: none, mean or sum.
-        ignore_index: the label that marks a position without one.
+        options: reduction, ignore_index, weight; see `Loss`.
 
     Ma et al., ICML 2020; study eq. 10, Definitions 1-2, Lemma 3.
 
@@ -119,6 +129,7 @@ class ActivePassiveLoss(WeightedSum):
 
     name = "apl"
     title = "active passive loss"
+    equation = "alpha L_active + beta L_passive"
     source = "Ma et al., ICML 2020; study eq. 10"
 
     def __init__(
@@ -129,10 +140,9 @@ class ActivePassiveLoss(WeightedSum):
         alpha: float = 1.0,
         beta: float = 1.0,
         strict: bool = True,
-        reduction: Reduction = "mean",
-        ignore_index: int = -100,
+        **options: Unpack[Options],
     ) -> None:
-        super().__init__([active, passive], [alpha, beta], reduction=reduction, ignore_index=ignore_index)
+        super().__init__([active, passive], [alpha, beta], **options)
         if strict:
             _check_role(active, "active")
             _check_role(passive, "passive")

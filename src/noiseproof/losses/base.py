@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.evaluation import PerSample, Reduction, check_reduction, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.evaluation import Options, Reduction, check_reduction, check_weight, evaluate
+from noiseproof.losses.formula import Formula, OnLabel, Plain
 
 Kind = Literal["active", "passive"]
 
@@ -25,12 +25,16 @@ class Properties:
     (Definitions 1-2 of the study, with the index that the definitions mean: ``l(f(x), k)``, k != y).
     ``lower``, ``upper``: infimum and supremum over all probabilities and labels.
     ``class_sum``: the constant that the loss sums to over all labels, or None if it is no constant.
+    ``asymmetry``: the asymmetry ratio of Zhou et al., ICML 2021, of a loss ``l(p_y)``:
+    ``inf (l(u) - l(u + v)) / (l(0) - l(v))`` over u, v >= 0, u + v <= 1; 1 makes it completely asymmetric;
+    None for a loss that is no function of p_y alone.
     """
 
     kind: Kind
     lower: float
     upper: float
     class_sum: float | None
+    asymmetry: float | None = None
 
     @property
     def robust(self) -> bool:
@@ -43,28 +47,42 @@ class Loss(nn.Module, ABC):
 
     Shapes: logits ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``; target the same without ``C``; result a
     scalar, or the target's shape with ``reduction="none"``. The mean is over the labels that are not
-    ``ignore_index``, and 0 if there are none.
+    ``ignore_index``, and 0 if there are none. A loss whose definition is written for probabilities q (CE, FL,
+    MAE, RCE, their normalized forms and sums, and others that say so) takes a floating-point target of the
+    logits' shape too. ``weight`` ``(C,)`` multiplies each label's loss by its class's factor and divides the
+    mean by the factors' sum; the sum over labels is then no constant, so a robust loss is no longer one.
 
-    A new loss gives `per_sample`, `properties`, and the three class variables, and `formula` where one
-    fused pass can evaluate it; its hyperparameters are the keyword-only arguments of ``__init__`` and
-    attributes of the same name. ``str(loss)`` is the text that `noiseproof.losses.parse` reads back.
+    A new loss gives `per_sample`, `properties`, and the class variables, and `formula` where one fused pass
+    can evaluate it; its hyperparameters are the keyword-only arguments of ``__init__`` and attributes of the
+    same name. ``str(loss)`` is the text that `noiseproof.losses.parse` reads back.
+
+    Raises:
+        NoiseproofError: an option or hyperparameter is out of range.
     """
 
     name: ClassVar[str]
     """How the loss is written as text, such as ``nce``."""
     title: ClassVar[str]
     """The name in words, such as ``normalized cross entropy``."""
+    equation: ClassVar[str]
+    """The formula as one line of text."""
     source: ClassVar[str]
     """Paper and equation."""
 
     reduction: Reduction
     ignore_index: int
+    weight: Tensor | None
 
-    def __init__(self, *, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
+    def __init__(
+        self, *, reduction: Reduction = "mean", ignore_index: int = -100, weight: Tensor | None = None
+    ) -> None:
         super().__init__()
         check_reduction(reduction)
+        if weight is not None:
+            check_weight(weight)
         self.reduction = reduction
         self.ignore_index = ignore_index
+        self.register_buffer("weight", weight)
 
     @abstractmethod
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
@@ -82,15 +100,26 @@ class Loss(nn.Module, ABC):
         labels = log_p.new_zeros(log_p.shape[:-1], dtype=torch.long)
         return torch.stack([self.per_sample(log_p, labels + k) for k in range(log_p.shape[-1])], dim=-1)
 
-    def formula(self) -> PerSample:
+    def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the terms ``l(f(x), k)`` that the definition adds up: shapes ``(..., C), (...) -> (..., C)``.
+
+        They tell active from passive. This default is that of an active loss: all of it in the label's term.
+        """
+        values = self.per_sample(log_p, target).unsqueeze(-1)
+        return torch.zeros_like(log_p).scatter(-1, target.unsqueeze(-1), values)
+
+    def formula(self) -> Formula:
         """Give what is evaluated: a `RowFormula` where the loss is one, else `per_sample` as it is."""
-        return self.per_sample
+        return Plain(self.per_sample)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Give the reduced loss; raises `NoiseproofError` where shapes or dtypes do not fit."""
-        return evaluate(
-            self.formula(), logits, target, reduction=self.reduction, ignore_index=self.ignore_index
-        )
+        """Give the reduced loss; raises `NoiseproofError` where shapes, dtypes or values do not fit."""
+        return evaluate(self.formula(), logits, target, **self.options)
+
+    @property
+    def options(self) -> Options:
+        """Reduction, ignored label and class weights."""
+        return {"reduction": self.reduction, "ignore_index": self.ignore_index, "weight": self.weight}
 
     @property
     def hyperparameters(self) -> dict[str, float]:
@@ -135,7 +164,7 @@ def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
     return {
         name: parameter.default
         for name, parameter in inspect.signature(loss).parameters.items()
-        if name not in ("reduction", "ignore_index")
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in Options.__annotations__
     }
 
 

@@ -1,81 +1,127 @@
 """The one path from ``(logits, target)`` to a reduced loss: layouts, precision, ignored labels, reduction.
 
-A loss only says what it is for one sample (`PerSample`); everything that makes it a drop-in for
+A loss only says what it is for one sample (`Formula`); everything that makes it a drop-in for
 `torch.nn.functional.cross_entropy` happens here, once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, TypedDict, get_args
 
 import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError, did_you_mean
-from noiseproof.losses.formula import RowFormula
+from noiseproof.losses.formula import Formula, RowFormula
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager_on_cpu
 
 Reduction = Literal["none", "mean", "sum"]
 
-PerSample = Callable[[Tensor, Tensor], Tensor]
-"""``(log_p, target) -> values`` with shapes ``(..., C), (...) -> (...)``."""
+
+class Options(TypedDict, total=False):
+    """What every loss takes beside its own hyperparameters, as `torch.nn.functional.cross_entropy` does."""
+
+    reduction: Reduction
+    """none, mean (the default) or sum."""
+    ignore_index: int
+    """The label that marks a position without one; -100 by default."""
+    weight: Tensor | None
+    """``(C,)``: factor of each label's class, >= 0. The mean is then over the weights."""
 
 
 def evaluate(
-    per_sample: PerSample, logits: Tensor, target: Tensor, *, reduction: Reduction, ignore_index: int
+    formula: Formula,
+    logits: Tensor,
+    target: Tensor,
+    *,
+    reduction: Reduction = "mean",
+    ignore_index: int = -100,
+    weight: Tensor | None = None,
 ) -> Tensor:
-    """Apply ``per_sample`` to every labelled position of ``logits`` and reduce.
+    """Apply ``formula`` to every labelled position of ``logits`` and reduce.
 
-    Shapes: logits ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``; target the same without ``C``. Half
-    precision is computed in float32; the result has the logits' dtype (float32 under autocast).
+    Shapes: logits ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``; target the same without ``C``, or the shape of
+    the logits if it holds probabilities. Half precision is computed in float32; the result has the logits'
+    dtype (float32 under autocast).
     """
     check_reduction(reduction)
-    _check_inputs(logits, target)
-
-    # seen at once where looking is free; it saves the masks
-    all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
-
-    def plain(logits: Tensor) -> Tensor:
-        log_p = _log_probabilities(logits)
-        if all_kept:
-            return reduce(per_sample(log_p, target.long()), reduction, count=None)
-        ignored = target == ignore_index
-        values = per_sample(log_p, target.masked_fill(ignored, 0).long())
-        # where, not a product: an ignored position must give 0 even where its value is infinite
-        values = torch.where(ignored, torch.zeros_like(values), values)
-        return reduce(values, reduction, count=(~ignored).sum())
-
-    if isinstance(per_sample, RowFormula) and can_fuse(per_sample, logits):
-        rows = _rows(target, reduction, None if all_kept else target == ignore_index)
-        result = fused(per_sample, logits, rows, plain)
+    if target.is_floating_point():
+        result = _against_probabilities(formula, logits, target, reduction, weight)
     else:
-        result = plain(logits)
+        result = _against_labels(formula, logits, target, reduction, ignore_index, weight)
     return result.to(_result_dtype(logits))
 
 
-def _rows(target: Tensor, reduction: Reduction, ignored: Tensor | None) -> Rows:
-    count = target.numel() if ignored is None else target.numel() - int(ignored.count_nonzero())
-    return Rows(
-        target=target.long() if ignored is None else target.masked_fill(ignored, 0).long(),
-        kept=None if ignored is None else ~ignored,
-        scale=1 / max(count, 1) if reduction == "mean" else 1.0,
-        total=reduction != "none",
-    )
+def _against_labels(
+    formula: Formula,
+    logits: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    ignore_index: int,
+    weight: Tensor | None,
+) -> Tensor:
+    _check_labels(logits, target)
+    if weight is not None:
+        _check_weight_fits(weight, logits)
+
+    # seen at once where looking is free; it saves the masks
+    all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
+    ignored = None if all_kept else target == ignore_index
+    labels = target.long() if ignored is None else target.masked_fill(ignored, 0).long()
+
+    def plain(logits: Tensor) -> Tensor:
+        values = formula(_log_probabilities(logits), labels)
+        factor = _factor(values.dtype, labels, ignored, weight)
+        # where, not a product: an ignored position must give 0 even where its value is infinite
+        if factor is not None:
+            values = torch.where(factor == 0, torch.zeros_like(values), values * factor)
+        return reduce(values, reduction, factor)
+
+    if isinstance(formula, RowFormula) and can_fuse(formula, logits):
+        factor = _factor(torch.promote_types(logits.dtype, torch.float32), labels, ignored, weight)
+        total = labels.numel() if factor is None else float(factor.sum())
+        scale = 1 / total if reduction == "mean" and total > 0 else 1.0
+        return fused(formula, logits, Rows(labels, factor, scale, total=reduction != "none"), plain)
+    return plain(logits)
 
 
-def reduce(values: Tensor, reduction: Reduction, *, count: Tensor | None) -> Tensor:
-    """Reduce per-sample values; the mean is over the ``count`` labels that were not ignored, 0 if none.
+def _factor(
+    dtype: torch.dtype, labels: Tensor, ignored: Tensor | None, weight: Tensor | None
+) -> Tensor | None:
+    """Give what each position counts: 0 if it is ignored, else its class's weight; None if all count 1."""
+    if weight is not None:
+        factor = weight.to(dtype)[labels]
+        return factor if ignored is None else factor.masked_fill(ignored, 0)
+    return None if ignored is None else (~ignored).to(dtype)
 
-    ``count`` None says that no label was.
+
+def _against_probabilities(
+    formula: Formula, logits: Tensor, target: Tensor, reduction: Reduction, weight: Tensor | None
+) -> Tensor:
+    _check_probabilities(logits, target)
+    if weight is not None:
+        raise NoiseproofError(
+            "class weights belong to class indices; got them with a target of probabilities"
+        )
+    log_p = _log_probabilities(logits)
+    return reduce(formula.soft(log_p, _classes_last(target).to(log_p.dtype)), reduction, factor=None)
+
+
+def reduce(values: Tensor, reduction: Reduction, factor: Tensor | None) -> Tensor:
+    """Reduce per-sample values; the mean is over what each counts, and 0 if nothing does.
+
+    ``factor`` None says that each counts 1.
     """
     match reduction:
         case "none":
             return values
         case "sum":
             return values.sum()
+        case "mean" if factor is None:
+            return values.mean()
         case "mean":
-            return values.mean() if count is None else values.sum() / count.clamp(min=1)
+            total = factor.sum()
+            return values.sum() / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def check_reduction(reduction: str) -> None:
@@ -86,10 +132,26 @@ def check_reduction(reduction: str) -> None:
         )
 
 
+def check_weight(weight: Tensor) -> None:
+    """Raise `NoiseproofError` unless ``weight`` is a vector of finite numbers >= 0."""
+    if not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():
+        given = f"{weight.dtype} {_shape(weight.shape)}" if isinstance(weight, Tensor) else repr(weight)
+        raise NoiseproofError(
+            f"weight must be a floating-point tensor (C,) of one factor a class, got {given}"
+        )
+    wrong = ~(weight.isfinite() & (weight >= 0))
+    if wrong.any():
+        k = int(wrong.nonzero()[0])
+        raise NoiseproofError(f"weight must be finite and >= 0, got {weight[k].item():g} for class {k}")
+
+
 def _log_probabilities(logits: Tensor) -> Tensor:
     """Log-softmax over the class dimension, moved last, in float32 or wider."""
-    classes_last = logits.movedim(1, -1) if logits.dim() > 1 else logits
-    return classes_last.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return _classes_last(logits).log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+
+
+def _classes_last(tensor: Tensor) -> Tensor:
+    return tensor.movedim(1, -1) if tensor.dim() > 1 else tensor
 
 
 def _result_dtype(logits: Tensor) -> torch.dtype:
@@ -99,21 +161,63 @@ def _result_dtype(logits: Tensor) -> torch.dtype:
     return logits.dtype
 
 
-def _check_inputs(logits: Tensor, target: Tensor) -> None:
+def _check_logits(logits: Tensor) -> int:
+    """Give the class dimension of valid logits."""
     if not logits.is_floating_point():
         raise NoiseproofError(f"logits must be floating point, got {logits.dtype}")
-    if target.is_floating_point() or target.is_complex() or target.dtype is torch.bool:
-        raise NoiseproofError(f"target must hold class indices (an integer dtype), got {target.dtype}")
     if logits.dim() == 0:
         raise NoiseproofError("logits must be (C,), (N, C) or (N, C, d1, ...), got a scalar")
     class_dim = 1 if logits.dim() > 1 else 0
+    if logits.shape[class_dim] < 2:
+        raise NoiseproofError(f"logits must have at least 2 classes, got shape {_shape(logits.shape)}")
+    return class_dim
+
+
+def _check_labels(logits: Tensor, target: Tensor) -> None:
+    class_dim = _check_logits(logits)
+    if target.is_complex() or target.dtype is torch.bool:
+        raise NoiseproofError(
+            "target must hold class indices (an integer dtype), or probabilities (a floating-point one),"
+            f" got {target.dtype}"
+        )
     expected = logits.shape[:class_dim] + logits.shape[class_dim + 1 :]
     if target.shape != expected:
         raise NoiseproofError(
             f"target must be {_shape(expected)} for logits {_shape(logits.shape)}, got {_shape(target.shape)}"
         )
-    if logits.shape[class_dim] < 2:
-        raise NoiseproofError(f"logits must have at least 2 classes, got shape {_shape(logits.shape)}")
+
+
+PROBABILITY_SLACK = 1e-2
+"""How far from 1 a row of probabilities may sum, so that half precision passes."""
+
+
+def _check_probabilities(logits: Tensor, target: Tensor) -> None:
+    class_dim = _check_logits(logits)
+    if target.shape != logits.shape:
+        labels = logits.shape[:class_dim] + logits.shape[class_dim + 1 :]
+        hint = "; class indices must have an integer dtype" if target.shape == labels else ""
+        raise NoiseproofError(
+            f"a target of probabilities ({target.dtype}) must have the shape of the logits,"
+            f" {_shape(logits.shape)}, got {_shape(target.shape)}{hint}"
+        )
+    if not is_eager_on_cpu(target) or target.numel() == 0:
+        return
+    if not bool((target.detach() >= 0).all()):
+        raise NoiseproofError(
+            f"a target of probabilities must be >= 0, got {target.detach().nan_to_num(-torch.inf).min():g}"
+        )
+    total = target.detach().sum(class_dim, dtype=torch.float64)
+    worst = total.flatten()[(total - 1).abs().argmax()].item()
+    if not abs(worst - 1) <= PROBABILITY_SLACK:
+        raise NoiseproofError(f"a target of probabilities must sum to 1 over the classes, got {worst:.6g}")
+
+
+def _check_weight_fits(weight: Tensor, logits: Tensor) -> None:
+    num_classes = logits.shape[1 if logits.dim() > 1 else 0]
+    if weight.shape != (num_classes,):
+        raise NoiseproofError(
+            f"weight must be ({num_classes},), a factor for each class, got {_shape(weight.shape)}"
+        )
 
 
 def _shape(shape: torch.Size) -> str:

@@ -1,8 +1,8 @@
-"""Losses as formulas of a row's few statistics: what lets one fused pass evaluate any sum of them.
+"""Losses as formulas of a row: its log-probabilities ``l_k = log p_k`` and its label y, or probabilities q.
 
-A row is one sample: its log-probabilities ``l_k = log p_k`` and its label y. Every formula here is a function
-of ``l_y`` and of sums ``S = sum_k h(l_k)``, so its gradient over the logits needs no more than the slopes
-``dL/dl_y`` and ``dL/dS`` of each row, and ``h'``.
+Most are functions of ``l_y`` and of sums ``S = sum_k h(l_k)`` alone (`RowFormula`), so that the gradient over
+the logits needs no more than the slopes ``dL/dl_y`` and ``dL/dS`` of each row, and ``h'``: what lets one
+fused pass evaluate any sum of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,45 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noiseproof.errors import NoiseproofError
+
 Elementwise = Callable[[Tensor], Tensor]
+PerSample = Callable[[Tensor, Tensor], Tensor]
+"""``(log_p, target) -> values``: shapes ``(..., C), (...) -> (...)``; ``(..., C)`` also for a soft target."""
+
+
+class Formula(ABC):
+    """A loss of one row, in plain differentiable PyTorch."""
+
+    @abstractmethod
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the values of ``log_p`` ``(..., C)`` at the labels ``target`` ``(...)``."""
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Give the values of ``log_p`` ``(..., C)`` against the probabilities ``q`` ``(..., C)``.
+
+        Raises `NoiseproofError` where the loss's definition knows labels only.
+        """
+        raise NoiseproofError(
+            "this loss is defined for class indices only, got a target of probabilities; weigh its values"
+            " for the classes instead, such as lam * loss(logits, a) + (1 - lam) * loss(logits, b)"
+        )
+
+
+@dataclass(frozen=True)
+class Plain(Formula):
+    """Any loss of a row, from its function of labels and, if it has one, of probabilities."""
+
+    of_label: PerSample
+    of_probabilities: PerSample | None = None
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give what the function gives."""
+        return self.of_label(log_p, target)
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Give what the function of probabilities gives."""
+        return (self.of_probabilities or super().soft)(log_p, q)
 
 
 @dataclass(frozen=True)
@@ -26,11 +64,10 @@ class Linearized:
     of_sums: tuple[Tensor, ...] = ()
 
 
-class RowFormula(ABC):
+class RowFormula(Formula):
     """A loss of one row as a function of ``l_y`` and of sums over the classes.
 
-    Callable as ``(log_p, target) -> values`` in plain differentiable PyTorch: shapes ``(..., C), (...) ->
-    (...)``; `linearized` is the same with derivatives in closed form.
+    `linearized` is the same as a call, with derivatives in closed form.
     """
 
     summed: tuple[OnLabel, ...] = ()
@@ -40,20 +77,18 @@ class RowFormula(ABC):
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give value and slopes from ``l_y`` and the sums of `summed`, each ``(N, 1)``."""
 
-    @abstractmethod
-    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Give the values of ``log_p`` ``(..., C)`` at ``target`` ``(...)``."""
-
 
 @dataclass(frozen=True)
 class OnLabel(RowFormula):
     """``h(l_y)``: a loss that depends on the label's probability alone.
 
     ``slope`` is ``h'``, elementwise too, or the number that it is everywhere; without it autograd finds it.
+    ``against`` is the loss against probabilities, where it is defined; at a one-hot q it is ``h(l_y)``.
     """
 
     value: Elementwise
     slope: Elementwise | float | None = None
+    against: PerSample | None = None
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give ``h`` and ``h'`` at the label."""
@@ -62,6 +97,10 @@ class OnLabel(RowFormula):
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Evaluate h at the label only, so that the other classes cost nothing."""
         return self.value(at_label(log_p, target))
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Give the loss against probabilities."""
+        return (self.against or super().soft)(log_p, q)
 
     def slopes(self, log_p: Tensor) -> Tensor:
         """Give ``h'``, elementwise."""
@@ -97,6 +136,10 @@ class Normalized(RowFormula):
         values = self.inner.value(log_p)
         return at_label(values, target) / values.sum(-1)
 
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Divide the loss against q by the sum over all labels, as eq. 5 does."""
+        return self.inner.soft(log_p, q) / self.inner.value(log_p).sum(-1)
+
 
 @dataclass(frozen=True)
 class Weighted(RowFormula):
@@ -125,6 +168,10 @@ class Weighted(RowFormula):
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the terms' values."""
         return _added([w * term(log_p, target) for w, term in zip(self.weights, self.terms, strict=True)])
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Sum the terms' values."""
+        return _added([w * term.soft(log_p, q) for w, term in zip(self.weights, self.terms, strict=True)])
 
 
 def at_label(values: Tensor, target: Tensor) -> Tensor:

@@ -29,13 +29,13 @@ SMALLEST_WITHOUT_SUMS = 1 << 23
 class Rows:
     """What a formula is evaluated on, besides the logits ``(N, C)``.
 
-    ``target``: ``(N,)``, valid everywhere; ``kept``: ``(N,)``, False where the label is ignored, None if none
-    is. ``scale``: factor of each value in the result: 1, or 1/count for a mean. ``total``: whether the values
-    are added up.
+    ``target``: ``(N,)``, valid everywhere; ``factor``: ``(N,)``, what each row counts, 0 if its label is
+    ignored; None if all count 1. ``scale``: factor of all values: 1, or 1/count for a mean. ``total``:
+    whether the values are added up.
     """
 
     target: Tensor
-    kept: Tensor | None
+    factor: Tensor | None
     scale: float
     total: bool
 
@@ -92,8 +92,8 @@ class _Fused(torch.autograd.Function):
         at = formula.linearized(label, sums, num_classes)
         ctx.save_for_backward(logits, highest, log_rest, at.of_label, *at.of_sums)
         values = at.value.squeeze(1)
-        if rows.kept is not None:
-            values = torch.where(rows.kept, values, 0)
+        if rows.factor is not None:
+            values = torch.where(rows.factor == 0, 0, values * rows.factor)
         if rows.total:
             values = values.sum()
         return values if rows.scale == 1 else values * rows.scale
@@ -111,8 +111,8 @@ class _Fused(torch.autograd.Function):
         num_rows, num_classes = logits.shape
         rows = ctx.rows
         factor = (gradient if rows.total else gradient.unsqueeze(1)) * rows.scale
-        if rows.kept is not None:
-            factor = factor * rows.kept.unsqueeze(1)
+        if rows.factor is not None:
+            factor = factor * rows.factor.unsqueeze(1)
         of_label, *of_sums = (slope * factor for slope in (of_label, *of_sums))
         whole = Gradient(ctx.formula, of_label, of_sums, num_classes)
         index = rows.target.unsqueeze(1)

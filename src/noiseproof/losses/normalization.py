@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Loss, Properties
-from noiseproof.losses.evaluation import PerSample, Reduction
-from noiseproof.losses.formula import Normalized, OnLabel, at_label
+from noiseproof.losses.evaluation import Options
+from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 
 
 class NormalizedLoss(Loss):
@@ -18,8 +18,7 @@ class NormalizedLoss(Loss):
     Args:
         loss: the `Loss` to normalize. Its values must be non-negative, and not all zero, for every
             class; its own ``reduction`` and ``ignore_index`` are not used.
-        reduction: none, mean or sum.
-        ignore_index: the label that marks a position without one.
+        options: reduction, ignore_index, weight; see `Loss`.
 
     Ma et al., ICML 2020; study eq. 5. NCE, NFL, NMAE and NRCE are this, with cheaper closed forms.
 
@@ -35,10 +34,11 @@ class NormalizedLoss(Loss):
 
     name = "normalized"
     title = "normalization of any loss"
+    equation = "L(f(x), y) / sum_k L(f(x), k)"
     source = "Ma et al., ICML 2020; study eq. 5"
 
-    def __init__(self, loss: Loss, *, reduction: Reduction = "mean", ignore_index: int = -100) -> None:
-        super().__init__(reduction=reduction, ignore_index=ignore_index)
+    def __init__(self, loss: Loss, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
         _check_normalizable(loss)
         self.loss = loss
 
@@ -46,10 +46,17 @@ class NormalizedLoss(Loss):
         """Give the loss of every class, up to a factor that a sample's classes share: it cancels."""
         return self.loss.per_class(log_p)
 
-    def formula(self) -> PerSample:
+    def formula(self) -> Formula:
         """Give eq. 5 on the row's statistics, where the loss's value for a class depends on its p alone."""
         inner = self.loss.formula()
-        return Normalized(inner) if isinstance(inner, OnLabel) else self.per_sample
+        return Normalized(inner) if isinstance(inner, OnLabel) else Plain(self.per_sample, self._soft)
+
+    def _soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        return self.loss.formula().soft(log_p, q) / self.loss.per_class(log_p).sum(-1)
+
+    def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the loss's terms over its sum over all labels."""
+        return self.loss.class_terms(log_p, target) / self.loss.per_class(log_p).sum(-1, keepdim=True)
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give eq. 5 as it stands, from the loss of every class."""
@@ -66,7 +73,9 @@ class NormalizedLoss(Loss):
         inner = self.loss.properties(num_classes)
         scale = inner.class_sum
         lower, upper = (0.0, 1.0) if scale is None else (inner.lower / scale, inner.upper / scale)
-        return Properties(inner.kind, lower=lower, upper=upper, class_sum=1.0)
+        # divided by a constant, it stays what it was
+        asymmetry = None if scale is None else inner.asymmetry
+        return Properties(inner.kind, lower=lower, upper=upper, class_sum=1.0, asymmetry=asymmetry)
 
     @property
     def hyperparameters(self) -> dict[str, float]:

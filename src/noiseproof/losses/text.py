@@ -1,4 +1,4 @@
-"""Losses as text: ``nce+mae``, ``2*nfl(gamma=0.5) + 0.5*rce(A=-4)``, ``normalized(fl(gamma=2))``.
+"""Losses as text: ``nce+mae``, ``2*nfl(gamma=0.5) + 0.5*rce(A=-4)``, ``forward(ce, noise='symmetric:0.4')``.
 
 The grammar is a corner of Python's own, so the standard library parses it; nothing is evaluated.
 """
@@ -7,20 +7,28 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, Unpack
 
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum, fits_role
 from noiseproof.losses.base import Loss, hyperparameter_defaults
 from noiseproof.losses.catalogue import CATALOGUE
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.correction import BackwardCorrection, CorrectedLoss, ForwardCorrection
+from noiseproof.losses.evaluation import Options
 from noiseproof.losses.normalization import NormalizedLoss
+
+CORRECTIONS: dict[str, type[CorrectedLoss]] = {
+    cls.name: cls for cls in (ForwardCorrection, BackwardCorrection)
+}
+
+EXAMPLE = {"noise": "symmetric:0.4", "classes": "cifar10"}
 
 LONGEST_TEXT = 1000
 """Characters; a longer text is refused before the parser's recursion could overflow."""
 
 
-def parse(text: str, *, reduction: Reduction = "mean", ignore_index: int = -100) -> Loss:
+def parse(text: str, **options: Unpack[Options]) -> Loss:
     """Read a loss from its text.
 
     A robust active and a robust passive loss, added, give an `ActivePassiveLoss`; any other sum is a
@@ -37,14 +45,13 @@ def parse(text: str, *, reduction: Reduction = "mean", ignore_index: int = -100)
     Traceback (most recent call last):
     noiseproof.errors.NoiseproofError: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean 'nce'?
     """
-    return _Reader(text, reduction, ignore_index).read()
+    return _Reader(text, options).read()
 
 
 class _Reader:
-    def __init__(self, text: str, reduction: Reduction, ignore_index: int) -> None:
+    def __init__(self, text: str, options: Options) -> None:
         self.text = text
-        self.reduction: Reduction = reduction
-        self.ignore_index = ignore_index
+        self.options = options
 
     def read(self) -> Loss:
         if not isinstance(self.text, str):
@@ -82,10 +89,9 @@ class _Reader:
                         losses[passive],
                         alpha=weights[active],
                         beta=weights[passive],
-                        reduction=self.reduction,
-                        ignore_index=self.ignore_index,
+                        **self.options,
                     )
-        return WeightedSum(losses, weights, reduction=self.reduction, ignore_index=self.ignore_index)
+        return WeightedSum(losses, weights, **self.options)
 
     def _terms(self, node: ast.expr, weight: float) -> list[tuple[float, Loss]]:
         """Flatten a sum into weighted losses; a weight before a bracket multiplies through."""
@@ -103,6 +109,9 @@ class _Reader:
                 return [(weight, self._loss(node, name, []))]
             case ast.Call(ast.Name(name), [inner], []) if name.lower() == NormalizedLoss.name:
                 return [(weight, self._build(node, NormalizedLoss, self._inner(inner)))]
+            case ast.Call(ast.Name(name), [inner], keywords) if name.lower() in CORRECTIONS:
+                cls = CORRECTIONS[name.lower()]
+                return [(weight, self._build(node, cls, self._inner(inner), **self._texts(node, keywords)))]
             case ast.Call(ast.Name(name), [], keywords):
                 return [(weight, self._loss(node, name, keywords))]
             case ast.Call(ast.Name(name), [_, *_]):
@@ -118,10 +127,24 @@ class _Reader:
         terms = self._terms(node, weight=1.0)
         return self._sum(terms) if isinstance(node, ast.BinOp) else terms[0][1]
 
+    def _texts(self, node: ast.expr, keywords: list[ast.keyword]) -> dict[str, str]:
+        """Read a correction's noise, and perhaps its classes."""
+        texts: dict[str, str] = {}
+        for keyword in keywords:
+            given = keyword.arg or "**"
+            if given not in ("noise", "classes"):
+                self._fail(self._column(keyword), "expected noise='...', and classes='...' if asymmetric")
+            if not isinstance(keyword.value, ast.Constant) or not isinstance(keyword.value.value, str):
+                self._fail(self._column(keyword), f"{given} must be in quotes, such as '{EXAMPLE[given]}'")
+            texts[given] = keyword.value.value
+        if "noise" not in texts:
+            self._fail(self._column(node), "a correction needs its noise, such as noise='symmetric:0.4'")
+        return texts
+
     def _class(self, node: ast.expr, name: str) -> type[Loss]:
         cls = CATALOGUE.get(name.lower())
         if cls is None:
-            offer = did_you_mean(name, [*CATALOGUE, NormalizedLoss.name])
+            offer = did_you_mean(name, [*CATALOGUE, NormalizedLoss.name, *CORRECTIONS])
             self._fail(self._column(node), f"unknown loss {name!r}", offer)
         return cls
 
@@ -139,9 +162,9 @@ class _Reader:
             values[given] = self._number(keyword.value)
         return self._build(node, cls, **values)
 
-    def _build(self, node: ast.expr, cls: type[Loss], *args: Loss, **values: float) -> Loss:
+    def _build(self, node: ast.expr, cls: Callable[..., Loss], *args: Loss, **values: float | str) -> Loss:
         try:
-            return cls(*args, **values, reduction=self.reduction, ignore_index=self.ignore_index)
+            return cls(*args, **values, **self.options)
         except NoiseproofError as error:
             self._fail(self._column(node), str(error))
 

@@ -4,49 +4,37 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Unpack
 
 import torch
 from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
-from noiseproof.losses.evaluation import PerSample, Reduction, evaluate
-from noiseproof.losses.formula import Normalized, OnLabel, at_label
+from noiseproof.losses.evaluation import Options, evaluate
+from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 from noiseproof.losses.normalization import NormalizedLoss
 
 
-def focal_loss(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    gamma: float = 0.5,
-    reduction: Reduction = "mean",
-    ignore_index: int = -100,
-) -> Tensor:
-    """Focal loss: ``FL = -(1 - p_y)^gamma log p_y``, in [0, inf); active, not robust.
+def focal_loss(logits: Tensor, target: Tensor, *, gamma: float = 0.5, **options: Unpack[Options]) -> Tensor:
+    """Focal loss: ``FL = -sum_k q_k (1 - p_k)^gamma log p_k = -(1 - p_y)^gamma log p_y``, in [0, inf).
 
-    ``gamma >= 0``; 0 gives cross entropy. The focal factor is differentiated, as eq. 4 says. Shapes,
-    reduction, ``ignore_index`` and errors as for `noiseproof.losses.Loss`. Lin et al., ICCV 2017; study
-    eq. 4.
+    Active, not robust. ``gamma >= 0``; 0 gives cross entropy. The focal factor is differentiated, as eq. 4
+    says. Shapes, options and errors as for `noiseproof.losses.Loss`. Lin et al., ICCV 2017; study eq. 4.
 
     >>> import torch
     >>> round(focal_loss(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 0.9**0.5 * log 10
     2.1844
     """
-    _check_gamma(gamma)
-    return evaluate(_focal(gamma), logits, target, reduction=reduction, ignore_index=ignore_index)
+    check_gamma("fl", gamma)
+    return evaluate(focal(gamma), logits, target, **options)
 
 
 def normalized_focal_loss(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    gamma: float = 0.5,
-    reduction: Reduction = "mean",
-    ignore_index: int = -100,
+    logits: Tensor, target: Tensor, *, gamma: float = 0.5, **options: Unpack[Options]
 ) -> Tensor:
     """Normalized focal loss: ``NFL = FL(p_y) / sum_k FL(p_k)``, in [0, 1]; active, robust.
 
-    ``gamma >= 0``; 0 gives NCE. Shapes, reduction, ``ignore_index`` and errors as for
+    ``gamma >= 0``; 0 gives NCE. Shapes, options and errors as for
     `noiseproof.losses.Loss`. Ma et al., ICML 2020; study eq. 9. That equation's last form, a logarithm
     of ``(1 - p_y)^gamma p_y``, would take the focal factor inside the logarithm; its first form, the
     definition, is what is computed.
@@ -55,8 +43,8 @@ def normalized_focal_loss(
     >>> round(normalized_focal_loss(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 1/K
     0.1
     """
-    _check_gamma(gamma)
-    return evaluate(_normalized_focal(gamma), logits, target, reduction=reduction, ignore_index=ignore_index)
+    check_gamma("fl", gamma)
+    return evaluate(_normalized_focal(gamma), logits, target, **options)
 
 
 class FocalLoss(ClasswiseLoss):
@@ -68,22 +56,21 @@ class FocalLoss(ClasswiseLoss):
 
     name = "fl"
     title = "focal loss"
+    equation = "-(1 - p_y)^gamma log p_y"
     source = "Lin et al., ICCV 2017; study eq. 4"
 
-    def __init__(
-        self, *, gamma: float = 0.5, reduction: Reduction = "mean", ignore_index: int = -100
-    ) -> None:
-        super().__init__(reduction=reduction, ignore_index=ignore_index)
-        _check_gamma(gamma)
+    def __init__(self, *, gamma: float = 0.5, **options: Unpack[Options]) -> None:
+        super().__init__(**options)
+        check_gamma("fl", gamma)
         self.gamma = gamma
 
     def formula(self) -> OnLabel:
         """Give ``-(1 - p)^gamma log p``."""
-        return _focal(self.gamma)
+        return focal(self.gamma)
 
     def properties(self, num_classes: int) -> Properties:
         """Active, unbounded, no constant sum."""
-        return Properties("active", lower=0.0, upper=math.inf, class_sum=None)
+        return Properties("active", lower=0.0, upper=math.inf, class_sum=None, asymmetry=0.0)
 
 
 class NormalizedFocalLoss(NormalizedLoss):
@@ -95,19 +82,18 @@ class NormalizedFocalLoss(NormalizedLoss):
 
     name = "nfl"
     title = "normalized focal loss"
+    equation = "FL(p_y) / sum_k FL(p_k)"
     source = "Ma et al., ICML 2020; study eq. 9"
 
-    def __init__(
-        self, *, gamma: float = 0.5, reduction: Reduction = "mean", ignore_index: int = -100
-    ) -> None:
-        super().__init__(FocalLoss(gamma=gamma), reduction=reduction, ignore_index=ignore_index)
+    def __init__(self, *, gamma: float = 0.5, **options: Unpack[Options]) -> None:
+        super().__init__(FocalLoss(gamma=gamma), **options)
         self.gamma = gamma
 
     def relative_values(self, log_p: Tensor) -> Tensor:
         """Give the focal losses, scaled so that no gamma makes them all underflow."""
         return _relative_focal_loss(log_p, self.gamma)
 
-    def formula(self) -> PerSample:
+    def formula(self) -> Formula:
         """Give eq. 5 of the focal loss."""
         return _normalized_focal(self.gamma)
 
@@ -116,20 +102,29 @@ LARGEST_FUSED_GAMMA = 16.0
 """Up to here the largest ``(1 - p_k)^gamma`` of a row is far from underflow, so it needs no scaling."""
 
 
-def _focal(gamma: float) -> OnLabel:
+def focal(gamma: float) -> OnLabel:
+    """Give ``-(1 - p)^gamma log p``."""
+    against = partial(_focal_against, gamma=gamma)
     if gamma == 0:
-        return OnLabel(torch.neg, slope=-1.0)
-    return OnLabel(partial(_focal_loss, gamma=gamma), partial(_focal_slope, gamma=gamma))
+        return OnLabel(torch.neg, slope=-1.0, against=against)
+    return OnLabel(partial(_focal_loss, gamma=gamma), partial(_focal_slope, gamma=gamma), against)
 
 
-def _normalized_focal(gamma: float) -> PerSample:
+def _normalized_focal(gamma: float) -> Formula:
     if gamma <= LARGEST_FUSED_GAMMA:
-        return Normalized(_focal(gamma))
-    return partial(_normalized_focal_loss, gamma=gamma)
+        return Normalized(focal(gamma))
+    return Plain(
+        partial(_normalized_focal_loss, gamma=gamma), partial(_normalized_focal_against, gamma=gamma)
+    )
 
 
 def _focal_loss(log_p: Tensor, gamma: float) -> Tensor:
     return -log_p * _one_minus_p(log_p) ** gamma
+
+
+def _focal_against(log_p: Tensor, q: Tensor, gamma: float) -> Tensor:
+    # where, not a product: a class of probability 0 on both sides adds 0, not NaN
+    return torch.where(q == 0, torch.zeros_like(log_p), q * _focal_loss(log_p, gamma)).sum(-1)
 
 
 def _focal_slope(log_p: Tensor, gamma: float) -> Tensor:
@@ -154,5 +149,11 @@ def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tenso
     return at_label(values, target) / values.sum(-1)
 
 
-def _check_gamma(gamma: float) -> None:
-    check_hyperparameter("fl", "gamma", gamma, expected="a number >= 0", valid=gamma >= 0)
+def _normalized_focal_against(log_p: Tensor, q: Tensor, gamma: float) -> Tensor:
+    values = _relative_focal_loss(log_p, gamma)
+    return (q * values).sum(-1) / values.sum(-1)
+
+
+def check_gamma(loss: str, gamma: float) -> None:
+    """Raise `NoiseproofError` unless gamma is a finite number >= 0."""
+    check_hyperparameter(loss, "gamma", gamma, expected="a number >= 0", valid=gamma >= 0)
