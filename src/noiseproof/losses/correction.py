@@ -89,7 +89,7 @@ class CorrectedLoss(Loss):
 
 
 class ForwardCorrection(CorrectedLoss):
-    """Forward correction: ``L(T' p, y)``, the loss of the predicted noisy label; p itself predicts clean ones.
+    """Forward correction: ``L(T' p, y)``, the loss of the predicted noisy label; p predicts clean ones.
 
     Args:
         loss: the `Loss` to correct, CE in the paper; its own options are not used.

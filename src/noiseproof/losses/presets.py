@@ -1,4 +1,4 @@
-"""The hyperparameters that the papers' authors used, by data set: ``presets.toml``, with the source of each."""
+"""The hyperparameters that the authors of the losses used, by data set: ``presets.toml``, with sources."""
 
 from __future__ import annotations
 
@@ -78,8 +78,16 @@ def presets() -> tuple[Preset, ...]:
     """Give every preset, in the order of the file."""
     text = resources.files("noiseproof.losses").joinpath("presets.toml").read_text(encoding="utf-8")
     file = tomllib.loads(text)
-    sources = {source.pop("name"): source for source in file["source"]}
+    sources = {source["name"]: source for source in file["source"]}
     return tuple(
-        Preset(**{"noise": "", "l1": 0.0, **entry, **sources[entry.pop("source")]})
+        Preset(
+            method=entry["method"],
+            dataset=entry["dataset"],
+            noise=entry.get("noise", ""),
+            loss=entry["loss"],
+            l1=entry.get("l1", 0.0),
+            paper=sources[entry["source"]]["paper"],
+            code=sources[entry["source"]]["code"],
+        )
         for entry in file["preset"]
     )
