@@ -17,7 +17,7 @@ LAYERS = (
     {"files", "schema"},
     {"noise"},
     {"losses", "data", "models"},
-    {"training"},
+    {"training", "certificates"},
     {"study"},
     {"report"},
     {"cli"},

@@ -85,6 +85,12 @@ def normalized(request: pytest.FixtureRequest) -> Loss:
     return fresh(request.param)
 
 
+@pytest.fixture(params=COMPOSED, ids=str)
+def composed(request: pytest.FixtureRequest) -> Loss:
+    """Sums and normalizations of losses of the catalogue."""
+    return fresh(request.param)
+
+
 @pytest.fixture(params=REGISTERED + COMPOSED, ids=str)
 def loss(request: pytest.FixtureRequest) -> Loss:
     """Every loss of the catalogue, and some sums and normalizations of them."""

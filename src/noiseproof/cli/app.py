@@ -157,6 +157,42 @@ def losses(classes: Annotated[int, typer.Option(help="Number of classes K.")] = 
 
 
 @app.command()
+def certify(
+    loss: Annotated[str, typer.Argument(help="A loss text, such as 'nce+mae', or all for the catalogue.")],
+    classes: Annotated[int, typer.Option(help="Number of classes K.")] = 10,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the gradients into this .png, .svg or .pdf file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Compute what a loss is: range, symmetry, noise tolerance, gradients; and hold its claims against it."""
+    from noiseproof import certificates
+    from noiseproof.certificates.figure import check_format, draw_gradients
+    from noiseproof.cli.display import show_certificate
+    from noiseproof.losses import CATALOGUE, parse
+
+    if figure is not None:
+        check_format(figure)
+    chosen = [parse(text) for text in (CATALOGUE if loss.strip().lower() == "all" else [loss])]
+    found = []
+    for one in chosen:
+        found.append(certificates.certify(one, classes))
+        if not as_json:
+            refuted = certificates.refuted_claims(
+                one.properties(classes), found[-1], tight=type(one) in CATALOGUE.values()
+            )
+            show_certificate(found[-1], refuted)
+    if as_json:
+        import json
+
+        data = [json.loads(certificate.as_json()) for certificate in found]
+        typer.echo(json.dumps(data if len(data) > 1 else data[0], indent=2))
+    if figure is not None:
+        draw_gradients(found, figure)
+        typer.echo(f"figure in {figure}", err=as_json)
+
+
+@app.command()
 def audit(
     noise: Annotated[str, typer.Argument(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")],
     data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",

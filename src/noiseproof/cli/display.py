@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
+from noiseproof.certificates import Certificate
 from noiseproof.losses import CATALOGUE
 from noiseproof.report import Report, Table
 from noiseproof.report.tables import entry_text
@@ -74,6 +76,15 @@ def show_losses(num_classes: int) -> None:
     console = _console()
     console.print(grid)
     console.print("Combine them as text: 'nce+mae', '2*nfl(gamma=0.5) + 0.5*rce(A=-4)', 'normalized(fl)'.")
+
+
+def show_certificate(certificate: Certificate, refuted: Sequence[str]) -> None:
+    """Print a certificate, and whether it bears out what the loss claims."""
+    console = _console()
+    console.print(str(certificate), highlight=False, markup=False, soft_wrap=True)
+    claims = f"[red]refuted:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
+    console.print(f"  {'claims':<20}{claims}", highlight=False, soft_wrap=True)
+    console.print()
 
 
 def _grid(table: Table) -> Grid:

@@ -57,6 +57,11 @@ class BitemperedLogisticLoss(Loss):
         """Evaluate it at the labels; log p serves as logits, whose common part does not count."""
         return _of_label(log_p, target, self.t1, self.t2)
 
+    def per_class(self, log_p: Tensor) -> Tensor:
+        """Evaluate it for every class as the label, of one tempered softmax."""
+        log_u = log_tempered_softmax(log_p, self.t2)
+        return -_log_t(log_u, self.t1) - _missing(log_u, self.t1).unsqueeze(-1)
+
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the terms of the divergence."""
         q = torch.nn.functional.one_hot(target, log_p.shape[-1]).to(log_p.dtype)
@@ -105,8 +110,11 @@ def _formula(t1: float, t2: float) -> Plain:
 
 def _of_label(log_p: Tensor, target: Tensor, t1: float, t2: float) -> Tensor:
     log_u = log_tempered_softmax(log_p, t2)
-    missing = 1 - torch.exp((2 - t1) * log_u).sum(-1)
-    return -_log_t(at_label(log_u, target), t1) - missing / (2 - t1)
+    return -_log_t(at_label(log_u, target), t1) - _missing(log_u, t1)
+
+
+def _missing(log_u: Tensor, t1: float) -> Tensor:
+    return (1 - torch.exp((2 - t1) * log_u).sum(-1)) / (2 - t1)
 
 
 def _of_probabilities(log_p: Tensor, q: Tensor, t1: float, t2: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from functools import partial
 from typing import Unpack
 
@@ -62,6 +63,18 @@ class EpsilonSoftmaxLoss(Loss):
         """Evaluate the formula at the labels."""
         return self.formula()(log_p, target)
 
+    @abstractmethod
+    def on_epsilon_softmax(self) -> OnLabel:
+        """Give the loss as a function of log p'."""
+
+    def formula(self) -> Formula:
+        """Give the loss of p'."""
+        return _on_epsilon_softmax(self.on_epsilon_softmax(), self.m)
+
+    def per_class(self, log_p: Tensor) -> Tensor:
+        """Evaluate the loss of p' for every class as the label."""
+        return self.on_epsilon_softmax().value(_moved(log_p, _is_top(log_p), self.m))
+
     def properties(self, num_classes: int) -> Properties:
         """Active, unbounded, no constant sum; no function of p_y alone but for m = 0."""
         asymmetry = 0.0 if self.m == 0 else None
@@ -80,9 +93,9 @@ class EpsilonSoftmaxCrossEntropy(EpsilonSoftmaxLoss):
     equation = "-log p'_y, p' = (p + m e_top) / (m + 1)"
     source = "Wang et al., NeurIPS 2024"
 
-    def formula(self) -> Formula:
-        """Give cross entropy of p'."""
-        return _on_epsilon_softmax(CROSS_ENTROPY, self.m)
+    def on_epsilon_softmax(self) -> OnLabel:
+        """Give cross entropy."""
+        return CROSS_ENTROPY
 
 
 class EpsilonSoftmaxFocalLoss(EpsilonSoftmaxLoss):
@@ -102,9 +115,9 @@ class EpsilonSoftmaxFocalLoss(EpsilonSoftmaxLoss):
         check_gamma("fl_eps", gamma)
         self.gamma = gamma
 
-    def formula(self) -> Formula:
-        """Give the focal loss of p'."""
-        return _on_epsilon_softmax(focal(self.gamma), self.m)
+    def on_epsilon_softmax(self) -> OnLabel:
+        """Give the focal loss."""
+        return focal(self.gamma)
 
 
 def _on_epsilon_softmax(loss: OnLabel, m: float) -> Plain:
@@ -117,8 +130,12 @@ def _of_label(log_p: Tensor, target: Tensor, loss: OnLabel, m: float) -> Tensor:
 
 
 def _of_probabilities(log_p: Tensor, q: Tensor, loss: OnLabel, m: float) -> Tensor:
-    is_top = torch.zeros_like(log_p, dtype=torch.bool).scatter(-1, log_p.argmax(-1, keepdim=True), True)
-    return loss.soft(_moved(log_p, is_top, m), q)
+    return loss.soft(_moved(log_p, _is_top(log_p), m), q)
+
+
+def _is_top(log_p: Tensor) -> Tensor:
+    top = log_p.argmax(-1, keepdim=True)
+    return torch.zeros_like(log_p, dtype=torch.bool).scatter(-1, top, True)
 
 
 def _moved(log_p: Tensor, is_top: Tensor, m: float) -> Tensor:

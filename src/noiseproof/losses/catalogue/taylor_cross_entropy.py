@@ -78,8 +78,8 @@ def _value(log_p: Tensor, t: int) -> Tensor:
 
 
 def _slope(log_p: Tensor, t: int) -> Tensor:
-    # -p (1 + u + ... + u^(t-1)), a geometric series in u = 1 - p
-    return (-torch.expm1(log_p)) ** t - 1
+    # -p (1 + u + ... + u^(t-1)), a geometric series in u = 1 - p: u^t - 1
+    return torch.expm1(t * torch.log1p(-log_p.exp()))
 
 
 def _check_t(t: float) -> None:
