@@ -67,7 +67,7 @@ def test_the_losses_it_names_as_text_can_be_read() -> None:
     sentence = re.search(r"Wherever you name a loss.+?`noiseproof losses`", README, re.DOTALL)
     assert sentence is not None
     texts = re.findall(r'`"(.+?)"`', sentence.group())
-    assert len(texts) == 3
+    assert len(texts) == 4
     for text in texts:
         parse(text)
 

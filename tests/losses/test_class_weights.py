@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any, get_args
@@ -126,10 +127,10 @@ def test_positions_of_an_image_are_samples(logits: Tensor, target: Tensor) -> No
         assert_close(loss(logits, target), loss(rows, target.flatten()), msg=name)
 
 
-def test_function_equals_class(registered: Loss, logits: Tensor, target: Tensor) -> None:
-    registered.weight = WEIGHT
-    options = registered.hyperparameters | {"weight": WEIGHT}
-    assert torch.equal(function_of(registered)(logits, target, **options), registered(logits, target))
+def test_function_equals_class(logits: Tensor, target: Tensor) -> None:
+    for name, cls in CATALOGUE.items():
+        loss = cls(weight=WEIGHT)
+        assert torch.equal(function_of(loss)(logits, target, weight=WEIGHT), loss(logits, target)), name
 
 
 # ------------------------------------------------------------------------------------------------ fused
@@ -211,13 +212,12 @@ def test_a_weight_of_0_gives_no_gradient_where_cross_entropy_is_infinite(
 
 
 def test_with_no_weight_at_all_loss_and_gradient_are_0(
-    registered: Loss, logits: Tensor, target: Tensor, fused_in_blocks: Evaluate
+    logits: Tensor, target: Tensor, fused_in_blocks: Evaluate
 ) -> None:
-    loss, registered.weight = registered, torch.zeros(5)
-    for evaluate in (value_and_gradient, fused_in_blocks):
-        value, gradient = evaluate(loss, logits, target)
-        assert torch.equal(value, torch.zeros_like(value))
-        assert torch.equal(gradient, torch.zeros_like(gradient))
+    for name, evaluate in itertools.product(CATALOGUE, (value_and_gradient, fused_in_blocks)):
+        value, gradient = evaluate(parse(name, weight=torch.zeros(5)), logits, target)
+        assert torch.equal(value, torch.zeros_like(value)), name
+        assert torch.equal(gradient, torch.zeros_like(gradient)), name
 
 
 def test_labels_of_weight_0_and_ignored_ones_alone_give_0(logits: Tensor, target: Tensor) -> None:

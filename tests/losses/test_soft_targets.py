@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import re
 from typing import get_args
@@ -107,34 +108,33 @@ def test_a_sum_with_a_term_of_labels_only_is_refused(logits: Tensor, q: Tensor) 
             parse(text)(logits, q)
 
 
-@pytest.mark.parametrize("shape", [(5,), (16, 5)], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5, 4)], ids=str)
 def test_a_one_hot_target_gives_the_labels_gradient(soft: Loss, logits: Tensor, target: Tensor) -> None:
     found = gradient(soft, logits, one_hot(target, logits))
     assert_close(found, gradient(soft, logits, target), rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("A", [-1.0, -50.0, -200.0, -1000.0])
 @pytest.mark.parametrize("name", ["rce", "nrce", "sce"])
-def test_rces_log_0_may_be_below_any_logarithm_of_the_dtype(name: str, A: float) -> None:
-    loss = parse(f"{name}(A={A})")
+def test_rces_log_0_may_be_below_any_logarithm_of_the_dtype(name: str) -> None:
     logits, target = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([1])
-    assert_close(loss(logits, one_hot(target, logits)), loss(logits, target))
+    for A in (-1, -50, -200, -1000):
+        loss = parse(f"{name}(A={A})")
+        assert_close(loss(logits, one_hot(target, logits)), loss(logits, target))
 
 
 # ----------------------------------------------------------------------------------------- definitions
 
 
 @LAYOUTS
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_cross_entropy_is_torchs(logits: Tensor, q: Tensor, reduction: Reduction) -> None:
-    expected = F.cross_entropy(logits, q, reduction=reduction)
-    assert_close(CrossEntropy(reduction=reduction)(logits, q), expected)
+def test_cross_entropy_is_torchs(logits: Tensor, q: Tensor) -> None:
+    for reduction in REDUCTIONS:
+        expected = F.cross_entropy(logits, q, reduction=reduction)
+        assert_close(CrossEntropy(reduction=reduction)(logits, q), expected)
 
 
 @LAYOUTS
-@pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_label_smoothing_is_torchs(logits: Tensor, q: Tensor, reduction: Reduction) -> None:
-    for epsilon in (0.0, 0.1, 1.0):
+def test_label_smoothing_is_torchs(logits: Tensor, q: Tensor) -> None:
+    for epsilon, reduction in itertools.product((0.0, 0.1, 1.0), REDUCTIONS):
         found = functional.label_smoothing(logits, q, epsilon=epsilon, reduction=reduction)
         assert_close(found, F.cross_entropy(logits, q, reduction=reduction, label_smoothing=epsilon))
 

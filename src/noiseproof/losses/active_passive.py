@@ -170,14 +170,28 @@ class ActivePassiveLoss(WeightedSum):
 
 def fits_role(loss: Loss, role: Kind) -> bool:
     """Tell whether ``loss`` may be the active, or the passive, half of an APL."""
-    known = loss.properties(num_classes=10)
-    return known.kind == role and known.robust
+    known = _known(loss)
+    return known is not None and known.kind == role and known.robust
+
+
+def _known(loss: Loss) -> Properties | None:
+    """Give what is known of a loss at any number of classes that it fits; None if it fits none of these."""
+    for num_classes in (10, 100, *range(2, 10)):
+        try:
+            return loss.properties(num_classes)
+        except NoiseproofError:  # a correction by a matrix of another size
+            continue
+    return None
 
 
 def _check_role(loss: Loss, role: Kind) -> None:
     if fits_role(loss, role):
         return
-    known = loss.properties(num_classes=10)
+    known = _known(loss)
+    if known is None:
+        raise NoiseproofError(
+            f"{loss} fits no number of classes that was tried; strict=False allows any pair"
+        )
     fault = f"{known.kind}, not {role}" if known.kind != role else "not robust: normalize it"
     raise NoiseproofError(
         f"the {role} loss of an active passive loss must be robust and {role}, but {loss} is {fault}"

@@ -77,12 +77,17 @@ class Loss(nn.Module, ABC):
         self, *, reduction: Reduction = "mean", ignore_index: int = -100, weight: Tensor | None = None
     ) -> None:
         super().__init__()
+        self.register_buffer("weight", None)
+        self.configure(reduction=reduction, ignore_index=ignore_index, weight=weight)
+
+    def configure(
+        self, *, reduction: Reduction = "mean", ignore_index: int = -100, weight: Tensor | None = None
+    ) -> None:
+        """Set reduction, ignored label and class weights; raises `NoiseproofError` for what they can't be."""
         check_reduction(reduction)
         if weight is not None:
             check_weight(weight)
-        self.reduction = reduction
-        self.ignore_index = ignore_index
-        self.register_buffer("weight", weight)
+        self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
 
     @abstractmethod
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:

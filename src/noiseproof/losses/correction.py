@@ -13,7 +13,7 @@ from torch import Tensor
 from noiseproof import noise as label_noise
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Loss, Properties
-from noiseproof.losses.evaluation import Options
+from noiseproof.losses.evaluation import Options, rows_of
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
 WORST_CONDITION = 1e6
@@ -33,8 +33,11 @@ class CorrectedLoss(Loss):
         self.noise: str | NDArray[np.float64]
         if isinstance(noise, str):
             self.noise = str(_setting(noise, classes))
+        elif classes is not None:
+            raise NoiseproofError(f"a transition matrix needs no classes, got {classes!r}")
         else:
-            self.noise = label_noise.check_transition_matrix(noise)
+            given = noise.detach().cpu() if isinstance(noise, Tensor) else noise
+            self.noise = label_noise.check_transition_matrix(given).copy()
         self.classes = classes
         self._matrices: dict[tuple[int, torch.dtype, torch.device], Tensor] = {}
 
@@ -64,7 +67,8 @@ class CorrectedLoss(Loss):
     def _matrix(self, num_classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
         key = num_classes, dtype, device
         if key not in self._matrices:
-            self._matrices[key] = torch.tensor(self.prepared(num_classes), dtype=dtype, device=device)
+            with torch.inference_mode(False):  # else a training that follows could not use it
+                self._matrices[key] = torch.tensor(self.prepared(num_classes), dtype=dtype, device=device)
         return self._matrices[key]
 
     @property
@@ -130,7 +134,7 @@ class ForwardCorrection(CorrectedLoss):
         """Evaluate the loss at the probabilities of the noisy labels."""
         inner = self.loss.formula()
         if isinstance(inner, OnLabel):
-            columns = self.matrix(log_p).T[target]  # log T[k, y], (..., C)
+            columns = rows_of(self.matrix(log_p).T, target)  # log T[k, y], (..., C)
             return inner.value(torch.logsumexp(log_p + columns, -1))
         return self.loss.per_sample(self._noisy(log_p), target)
 
@@ -197,15 +201,15 @@ class BackwardCorrection(CorrectedLoss):
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Weigh the losses of all classes by the label's row of the inverse."""
-        return (self.matrix(log_p)[target] * self.loss.per_class(log_p)).sum(-1)
+        return self.class_terms(log_p, target).sum(-1)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Weigh the losses of all classes by each row of the inverse."""
-        return self.loss.per_class(log_p) @ self.matrix(log_p).T
+        return _weighted(self.matrix(log_p), self.loss.per_class(log_p).unsqueeze(-2)).sum(-1)
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the weighted loss of each class."""
-        return self.matrix(log_p)[target] * self.loss.per_class(log_p)
+        return _weighted(rows_of(self.matrix(log_p), target), self.loss.per_class(log_p))
 
     def properties(self, num_classes: int) -> Properties:
         """Passive where T flips anything; bounds are promises: those of each class's loss by itself."""
@@ -228,6 +232,11 @@ class BackwardCorrection(CorrectedLoss):
             upper=float(most.sum(axis=1).max()),
             class_sum=class_sum,
         )
+
+
+def _weighted(weights: Tensor, values: Tensor) -> Tensor:
+    # where, not a product: a weight of 0 leaves out an infinite loss
+    return torch.where(weights == 0, 0, weights * values)
 
 
 def _setting(text: str, classes: str | None) -> label_noise.Noise:

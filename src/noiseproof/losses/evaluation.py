@@ -62,6 +62,7 @@ def _against_labels(
 ) -> Tensor:
     _check_labels(logits, target)
     if weight is not None:
+        check_weight(weight)
         _check_weight_fits(weight, logits)
 
     # seen at once where looking is free; it saves the masks
@@ -90,9 +91,14 @@ def _factor(
 ) -> Tensor | None:
     """Give what each position counts: 0 if it is ignored, else its class's weight; None if all count 1."""
     if weight is not None:
-        factor = weight.to(dtype)[labels]
+        factor = rows_of(weight.to(dtype), labels)
         return factor if ignored is None else factor.masked_fill(ignored, 0)
     return None if ignored is None else (~ignored).to(dtype)
+
+
+def rows_of(table: Tensor, labels: Tensor) -> Tensor:
+    """Give ``table[labels]`` in a way that `torch.vmap` can follow."""
+    return table.index_select(0, labels.reshape(-1)).reshape(labels.shape + table.shape[1:])
 
 
 def _against_probabilities(
@@ -118,7 +124,7 @@ def reduce(values: Tensor, reduction: Reduction, factor: Tensor | None) -> Tenso
         case "sum":
             return values.sum()
         case "mean" if factor is None:
-            return values.mean()
+            return values.sum() / max(values.numel(), 1)
         case "mean":
             total = factor.sum()
             return values.sum() / torch.where(total > 0, total, torch.ones_like(total))
@@ -133,12 +139,14 @@ def check_reduction(reduction: str) -> None:
 
 
 def check_weight(weight: Tensor) -> None:
-    """Raise `NoiseproofError` unless ``weight`` is a vector of finite numbers >= 0."""
+    """Raise `NoiseproofError` unless ``weight`` is a vector of numbers >= 0, these where looking is free."""
     if not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():
         given = f"{weight.dtype} {_shape(weight.shape)}" if isinstance(weight, Tensor) else repr(weight)
         raise NoiseproofError(
             f"weight must be a floating-point tensor (C,) of one factor a class, got {given}"
         )
+    if not is_eager_on_cpu(weight):
+        return
     wrong = ~(weight.isfinite() & (weight >= 0))
     if wrong.any():
         k = int(wrong.nonzero()[0])
@@ -203,9 +211,7 @@ def _check_probabilities(logits: Tensor, target: Tensor) -> None:
     if not is_eager_on_cpu(target) or target.numel() == 0:
         return
     if not bool((target.detach() >= 0).all()):
-        raise NoiseproofError(
-            f"a target of probabilities must be >= 0, got {target.detach().nan_to_num(-torch.inf).min():g}"
-        )
+        raise NoiseproofError(f"a target of probabilities must be >= 0, got {target.detach().min():g}")
     total = target.detach().sum(class_dim, dtype=torch.float64)
     worst = total.flatten()[(total - 1).abs().argmax()].item()
     if not abs(worst - 1) <= PROBABILITY_SLACK:

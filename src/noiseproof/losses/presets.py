@@ -12,6 +12,8 @@ from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.losses.base import Loss
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.text import parse
+from noiseproof.noise import KINDS
+from noiseproof.noise import parse as parse_noise
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def find_preset(method: str, dataset: str, noise: str = "") -> Preset:
     if not of_dataset:
         known = dict.fromkeys(p.dataset for p in of_method)
         raise NoiseproofError(f"no preset for {method} on {dataset!r}; {did_you_mean(dataset, known)}")
+    if noise and noise not in KINDS:
+        noise = str(parse_noise(noise))
     kind = noise.partition(":")[0]
     for fitting in (noise, kind, ""):
         for found in of_dataset:

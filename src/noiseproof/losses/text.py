@@ -75,9 +75,9 @@ class _Reader:
             raise
         except (ValueError, MemoryError, RecursionError):
             self._fail(1, "cannot be read; expected a form such as 'nce + 2*mae'")
-        if len(terms) == 1 and terms[0][0] == 1:
-            return terms[0][1]
-        return self._sum(terms)
+        loss = terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else self._sum(terms)
+        loss.configure(**self.options)
+        return loss
 
     def _sum(self, terms: list[tuple[float, Loss]]) -> Loss:
         weights, losses = [w for w, _ in terms], [loss for _, loss in terms]
@@ -85,13 +85,9 @@ class _Reader:
             for active, passive in ((0, 1), (1, 0)):
                 if fits_role(losses[active], "active") and fits_role(losses[passive], "passive"):
                     return ActivePassiveLoss(
-                        losses[active],
-                        losses[passive],
-                        alpha=weights[active],
-                        beta=weights[passive],
-                        **self.options,
+                        losses[active], losses[passive], alpha=weights[active], beta=weights[passive]
                     )
-        return WeightedSum(losses, weights, **self.options)
+        return WeightedSum(losses, weights)
 
     def _terms(self, node: ast.expr, weight: float) -> list[tuple[float, Loss]]:
         """Flatten a sum into weighted losses; a weight before a bracket multiplies through."""
@@ -136,12 +132,19 @@ class _Reader:
                 self._fail(self._column(keyword), "expected noise='...', and classes='...' if asymmetric")
             if not isinstance(keyword.value, ast.Constant) or not isinstance(keyword.value.value, str):
                 self._fail(self._column(keyword), f"{given} must be in quotes, such as '{EXAMPLE[given]}'")
+            if given in texts:
+                self._fail(self._column(keyword), f"{given!r} is given twice")
             texts[given] = keyword.value.value
         if "noise" not in texts:
             self._fail(self._column(node), "a correction needs its noise, such as noise='symmetric:0.4'")
         return texts
 
     def _class(self, node: ast.expr, name: str) -> type[Loss]:
+        if name.lower() in CORRECTIONS:
+            form = f"{name.lower()}(ce, noise='symmetric:0.4')"
+            self._fail(self._column(node), f"{name!r} needs a loss and its noise, such as {form},")
+        if name.lower() == NormalizedLoss.name:
+            self._fail(self._column(node), f"{name!r} needs one loss, such as normalized(ce),")
         cls = CATALOGUE.get(name.lower())
         if cls is None:
             offer = did_you_mean(name, [*CATALOGUE, NormalizedLoss.name, *CORRECTIONS])
@@ -164,7 +167,7 @@ class _Reader:
 
     def _build(self, node: ast.expr, cls: Callable[..., Loss], *args: Loss, **values: float | str) -> Loss:
         try:
-            return cls(*args, **values, **self.options)
+            return cls(*args, **values)
         except NoiseproofError as error:
             self._fail(self._column(node), str(error))
 

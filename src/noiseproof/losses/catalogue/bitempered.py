@@ -125,7 +125,7 @@ def _divergence_terms(log_p: Tensor, q: Tensor, t1: float, t2: float) -> Tensor:
     log_u = log_tempered_softmax(log_p, t2)
     powers = (q ** (2 - t1) - torch.exp((2 - t1) * log_u)) / (2 - t1)
     log_q = torch.where(q > 0, q, torch.ones_like(q)).log()
-    return q * (_log_t(log_q, t1) - _log_t(log_u, t1)) - powers
+    return q * (_log_t(log_q, t1) - _log_t(torch.where(q > 0, log_u, 0), t1)) - powers
 
 
 def _log_t(log_x: Tensor, t: float) -> Tensor:

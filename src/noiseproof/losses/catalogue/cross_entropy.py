@@ -78,8 +78,8 @@ class NormalizedCrossEntropy(NormalizedLoss):
 
 
 def _against(log_p: Tensor, q: Tensor) -> Tensor:
-    # where, not a product: a class of probability 0 on both sides adds 0, not NaN
-    return torch.where(q == 0, torch.zeros_like(log_p), -q * log_p).sum(-1)
+    # a class of probability 0 on both sides adds 0, not NaN, to value and gradient
+    return -(q * torch.where(q == 0, 0, log_p)).sum(-1)
 
 
 CROSS_ENTROPY = OnLabel(torch.neg, slope=-1.0, against=_against)

@@ -123,8 +123,8 @@ def _focal_loss(log_p: Tensor, gamma: float) -> Tensor:
 
 
 def _focal_against(log_p: Tensor, q: Tensor, gamma: float) -> Tensor:
-    # where, not a product: a class of probability 0 on both sides adds 0, not NaN
-    return torch.where(q == 0, torch.zeros_like(log_p), q * _focal_loss(log_p, gamma)).sum(-1)
+    # a class of probability 0 on both sides adds 0, not NaN, to value and gradient
+    return (q * _focal_loss(torch.where(q == 0, 0, log_p), gamma)).sum(-1)
 
 
 def _focal_slope(log_p: Tensor, gamma: float) -> Tensor:
@@ -151,7 +151,7 @@ def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tenso
 
 def _normalized_focal_against(log_p: Tensor, q: Tensor, gamma: float) -> Tensor:
     values = _relative_focal_loss(log_p, gamma)
-    return (q * values).sum(-1) / values.sum(-1)
+    return torch.where(q == 0, 0, q * values).sum(-1) / values.sum(-1)
 
 
 def check_gamma(loss: str, gamma: float) -> None:

@@ -90,8 +90,9 @@ def _divergence_terms(log_p: Tensor, q: Tensor, pi: float) -> Tensor:
     p = log_p.exp()
     m = pi * q + (1 - pi) * p
     # x log(x/m) is 0 at x = 0, also where m is 0 too
-    of_q = torch.xlogy(q, q) - torch.xlogy(q, m)
-    of_p = p * (log_p - torch.where(p > 0, m, torch.ones_like(m)).log())
+    log_m = torch.where(m > 0, m, 1).log()
+    of_q = torch.xlogy(q, q) - q * log_m
+    of_p = p * (torch.where(p > 0, log_p, 0) - log_m)
     return (pi * of_q + (1 - pi) * of_p) / (-(1 - pi) * math.log1p(-pi))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Unpack
 
@@ -117,7 +116,8 @@ def _normalized_reverse(A: float) -> NormalizedGap:
 
 
 def _against(log_p: Tensor, q: Tensor, A: float) -> Tensor:
-    return -(log_p.exp() * q.clamp(min=math.exp(A)).log()).sum(-1)
+    log_q = torch.where(q > 0, torch.where(q > 0, q, 1).log(), A).clamp(min=A)
+    return -(log_p.exp() * log_q).sum(-1)
 
 
 def _check_A(A: float) -> None:
