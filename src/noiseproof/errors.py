@@ -27,11 +27,15 @@ def did_you_mean(given: str, choices: Iterable[str]) -> str:
 
     >>> did_you_mean("ncee", ["ce", "nce", "mae"])
     "did you mean 'nce'?"
+    >>> did_you_mean("nlf", ["nl", "nfl"])
+    "did you mean 'nfl'?"
     >>> did_you_mean("zzz", ["ce", "nce"])
     "expected one of 'ce', 'nce'"
     """
     names = list(choices)
-    near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(given.lower(), names, n=3, cutoff=0.6)
     if near:
-        return f"did you mean {near[0]!r}?"
+        # swapped letters are the likeliest slip
+        nearest = min(near, key=lambda name: sorted(name) != sorted(given.lower()))
+        return f"did you mean {nearest!r}?"
     return "expected one of " + ", ".join(repr(name) for name in names)

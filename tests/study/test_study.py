@@ -84,6 +84,8 @@ def test_cifar10_is_trained_as_in_the_study() -> None:
         "weight_decay": 1e-4,
         "crop_padding": 4,
         "flip": True,
+        "l1": 0.0,
+        "clip_norm": None,
     }
     assert study.recipe == Recipe()  # which are the defaults
 

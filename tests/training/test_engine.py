@@ -78,7 +78,10 @@ class Plain:
             logits = self.network(self.normalized([self.augmented(*visit) for visit in batch]))
             loss = criterion(logits, torch.from_numpy(self.run.given_labels[chosen]))
             self.optimizer.zero_grad()
-            loss.backward()
+            penalty = sum(parameter.abs().sum() for parameter in self.network.parameters())
+            (loss + self.recipe.l1 * penalty).backward()
+            if self.recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
             self.optimizer.step()
             predicted[chosen] = logits.argmax(1).numpy()
             total += loss.item() * len(batch)
@@ -204,6 +207,9 @@ def test_batch_normalization_has_seen_every_batch_and_no_test_image(
         {"flip": False},
         {"momentum": 0.0},
         {"weight_decay": 0.0},
+        {"l1": 1e-3},
+        {"clip_norm": 0.1},
+        {"clip_norm": 5.0, "l1": 1e-2, "learning_rate": 0.1},
         {"batch_size": 200},
         {"batch_size": 1000, "epochs": 6},
         {"batch_size": 199},
@@ -330,3 +336,22 @@ def test_the_data_stay_as_they_were(dataset: Dataset, make_run: Callable[..., Ru
     copy = Dataset(**{name: value for name, value in vars(dataset).items() if name != "fingerprint"})
     assert copy.fingerprint == fingerprint
     assert np.array_equal(run.given_labels, given)
+
+
+@ONLY_MLP
+@pytest.mark.parametrize("precision", ["double"], indirect=True)
+def test_each_run_of_a_stack_is_clipped_by_its_own_norm(
+    dataset: Dataset,
+    model: Model,
+    recipe: Recipe,
+    make_run: Callable[..., Run],
+    same_history: Callable[..., None],
+) -> None:
+    clipped = Recipe(**recipe.model_dump() | {"clip_norm": 0.3, "epochs": 2})
+    runs = [make_run("ce"), make_run("0.01*ce"), make_run("100*ce")]  # gradients of very different norms
+    together = StackedTraining(dataset, model, clipped, runs, torch.device("cpu"))
+    while not together.finished:
+        together.advance()
+    for run, history in zip(runs, together.histories, strict=True):
+        criterion = losses.parse(str(run.loss))
+        same_history(history, Plain(dataset, model, clipped, run, criterion).history)

@@ -104,6 +104,7 @@ class StackedTraining:
         self._optimizer.zero_grad()
         # the runs share nothing, so the gradient of the sum is each run's own gradient
         torch.autograd.backward(losses.mean(1).sum())
+        self._adjust_gradients()
         self._optimizer.step()
         self._count(losses.detach(), logits.detach().argmax(-1), given, self._clean[indices])
         self.step += 1
@@ -176,6 +177,22 @@ class StackedTraining:
             for loss, span in self._loss_groups
         ]
         return torch.cat(parts)
+
+    @torch.no_grad()
+    def _adjust_gradients(self) -> None:
+        """Add the L1 norm's gradient and clip, each run by its own norm, as the recipe says."""
+        parameters = list(self._stack.parameters.values())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        if self.recipe.l1:
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                gradient.add_(parameter.sign(), alpha=self.recipe.l1)
+        if self.recipe.clip_norm is not None:
+            norms = [gradient.flatten(1).norm(dim=1) for gradient in gradients]
+            norm = torch.stack(norms).norm(dim=0)
+            # as torch.nn.utils.clip_grad_norm_ does, run by run
+            factor = (self.recipe.clip_norm / (norm + 1e-6)).clamp(max=1)
+            for gradient in gradients:
+                gradient.mul_(factor.view(-1, *[1] * (gradient.dim() - 1)))
 
     def _count(self, losses: Tensor, predicted: Tensor, given: Tensor, clean: Tensor) -> None:
         is_right = given == clean

@@ -15,7 +15,10 @@ class Recipe(Schema):
 
     ``learning_rate``: of the first epoch; annealed to 0 epoch by epoch, as PyTorch's `CosineAnnealingLR`
     does. ``crop_padding``: pixels added on every side before a random crop back to size, 0 for no crop.
-    ``flip``: flip half of the images horizontally. The last batch of an epoch may be smaller.
+    ``flip``: flip half of the images horizontally. ``l1``: factor of the L1 norm of all parameters that is
+    added to the loss, as ANL-CE and ANL-FL want (Ye et al., NeurIPS 2023). ``clip_norm``: the gradient of a
+    run is scaled down to this norm if it is greater, as Ma et al. do at 5; null for no clipping. The last
+    batch of an epoch may be smaller.
     """
 
     epochs: Annotated[int, Field(strict=True, ge=1)] = 50
@@ -25,6 +28,8 @@ class Recipe(Schema):
     weight_decay: Annotated[float, Field(strict=True, ge=0)] = 1e-4
     crop_padding: Annotated[int, Field(strict=True, ge=0, le=1024)] = 4
     flip: Annotated[bool, Field(strict=True)] = True
+    l1: Annotated[float, Field(strict=True, ge=0)] = 0.0
+    clip_norm: Annotated[float, Field(strict=True, gt=0)] | None = None
 
     def learning_rate_at(self, epoch: int) -> float:
         """Give the learning rate of an epoch, 0-based.
