@@ -55,6 +55,8 @@ def test_the_defaults_are_the_studys() -> None:
         "weight_decay": 1e-4,
         "crop_padding": 4,
         "flip": True,
+        "l1": 0.0,
+        "clip_norm": None,
     }
 
 

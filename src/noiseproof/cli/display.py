@@ -60,7 +60,10 @@ def show_run(record: Record, path: Path) -> None:
 
 def show_losses(num_classes: int) -> None:
     """Print the catalogue of losses with the properties for ``num_classes`` classes."""
-    grid = Grid("name", "loss", "kind", "robust", "range", f"sum over {num_classes} classes", "source")
+    grid = Grid()
+    grid.add_column("name", no_wrap=True)
+    for header in ("loss", "kind", "robust", "range", f"sum over {num_classes}", "source"):
+        grid.add_column(header)
     for cls in CATALOGUE.values():
         loss = cls()
         known = loss.properties(num_classes)
