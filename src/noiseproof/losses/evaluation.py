@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError, did_you_mean
-from noiseproof.losses.formula import Formula, RowFormula
+from noiseproof.losses.formula import Formula, RowFormula, Term
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager_on_cpu
+from noiseproof.losses.kernel import Batch, compiled, known_terms
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -65,18 +66,17 @@ def _against_labels(
         check_weight(weight)
         _check_weight_fits(weight, logits)
 
+    terms = known_terms(formula, logits, target)
+    if terms is not None and (weight is None or weight.device.type == "cpu"):
+        return _compiled(formula, terms, logits, target, reduction, ignore_index, weight)
+
     # seen at once where looking is free; it saves the masks
     all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
     ignored = None if all_kept else target == ignore_index
     labels = target.long() if ignored is None else target.masked_fill(ignored, 0).long()
 
     def plain(logits: Tensor) -> Tensor:
-        values = formula(_log_probabilities(logits), labels)
-        factor = _factor(values.dtype, labels, ignored, weight)
-        # where, not a product: an ignored position must give 0 even where its value is infinite
-        if factor is not None:
-            values = torch.where(factor == 0, torch.zeros_like(values), values * factor)
-        return reduce(values, reduction, factor)
+        return _plain(formula, logits, labels, ignored, reduction, weight)
 
     if isinstance(formula, RowFormula) and can_fuse(formula, logits):
         factor = _factor(torch.promote_types(logits.dtype, torch.float32), labels, ignored, weight)
@@ -84,6 +84,42 @@ def _against_labels(
         scale = 1 / total if reduction == "mean" and total > 0 else 1.0
         return fused(formula, logits, Rows(labels, factor, scale, total=reduction != "none"), plain)
     return plain(logits)
+
+
+def _compiled(
+    formula: Formula,
+    terms: tuple[Term, ...],
+    logits: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    ignore_index: int,
+    weight: Tensor | None,
+) -> Tensor:
+    given = target.long().contiguous()
+    floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
+    batch = Batch(logits, given, ignore_index=ignore_index, weight=floats, mean=reduction == "mean")
+
+    def plain(logits: Tensor) -> Tensor:
+        ignored = given == ignore_index
+        return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, reduction, weight)
+
+    return compiled(logits, terms, batch, total=reduction != "none", plain=plain)
+
+
+def _plain(
+    formula: Formula,
+    logits: Tensor,
+    labels: Tensor,
+    ignored: Tensor | None,
+    reduction: Reduction,
+    weight: Tensor | None,
+) -> Tensor:
+    values = formula(_log_probabilities(logits), labels)
+    factor = _factor(values.dtype, labels, ignored, weight)
+    # where, not a product: an ignored position must give 0 even where its value is infinite
+    if factor is not None:
+        values = torch.where(factor == 0, torch.zeros_like(values), values * factor)
+    return reduce(values, reduction, factor)
 
 
 def _factor(

@@ -10,15 +10,32 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 
+LEAST_POWER = 0.5
+"""Below, single precision would leave too few digits of the sum of ``1 - p^q``."""
+
 Elementwise = Callable[[Tensor], Tensor]
 PerSample = Callable[[Tensor, Tensor], Tensor]
 """``(log_p, target) -> values``: shapes ``(..., C), (...) -> (...)``; ``(..., C)`` also for a soft target."""
+
+
+class Term(NamedTuple):
+    """A summand as the compiled kernel knows it: ``weight`` times a function of l, or its share or sum.
+
+    ``function``: log is ``-l``, gap ``1 - p``, focal ``-(1 - p)^parameter l``, power ``(1 - p^parameter) /
+    parameter``. ``part``: label takes ``h(l_y)``, share ``h(l_y) / sum_k h(l_k)``, sum ``sum_k h(l_k)``.
+    """
+
+    weight: float
+    function: Literal["log", "gap", "focal", "power"]
+    parameter: float = 0.0
+    part: Literal["label", "share", "sum"] = "label"
 
 
 class Formula(ABC):
@@ -73,6 +90,10 @@ class RowFormula(Formula):
     summed: tuple[OnLabel, ...] = ()
     """The elementwise functions h whose sums over the classes the formula needs."""
 
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give the formula as a sum of what the compiled kernel knows, None if it is no such sum."""
+        return None
+
     @abstractmethod
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give value and slopes from ``l_y`` and the sums of `summed`, each ``(N, 1)``."""
@@ -84,11 +105,17 @@ class OnLabel(RowFormula):
 
     ``slope`` is ``h'``, elementwise too, or the number that it is everywhere; without it autograd finds it.
     ``against`` is the loss against probabilities, where it is defined; at a one-hot q it is ``h(l_y)``.
+    ``known_as`` is h as the sum of functions that the compiled kernel knows, empty if it is none.
     """
 
     value: Elementwise
     slope: Elementwise | float | None = None
     against: PerSample | None = None
+    known_as: tuple[Term, ...] = ()
+
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give `known_as`."""
+        return self.known_as or None
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give ``h`` and ``h'`` at the label."""
@@ -125,6 +152,15 @@ class Normalized(RowFormula):
         """The one sum that normalizes."""
         return (self.inner,)
 
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give the share of what h is known as, if that is a single function."""
+        if len(self.inner.known_as) != 1:
+            return None
+        (known,) = self.inner.known_as
+        if known.function == "power" and known.parameter < LEAST_POWER:
+            return None
+        return (known._replace(weight=1.0, part="share"),)
+
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Apply the quotient rule."""
         (total,) = sums
@@ -146,19 +182,29 @@ class Weighted(RowFormula):
     """``sum_i w_i L_i`` of formulas, on one set of statistics."""
 
     weights: tuple[float, ...]
-    terms: tuple[RowFormula, ...]
+    formulas: tuple[RowFormula, ...]
 
     @property
     def summed(self) -> tuple[OnLabel, ...]:  # type: ignore[override]
         """The terms' sums, one after the other."""
-        return tuple(h for term in self.terms for h in term.summed)
+        return tuple(h for formula in self.formulas for h in formula.summed)
+
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give the terms of all, weighted, if each has some."""
+        found: list[Term] = []
+        for weight, formula in zip(self.weights, self.formulas, strict=True):
+            terms = formula.terms(num_classes)
+            if terms is None:
+                return None
+            found += terms if weight == 1 else [t._replace(weight=weight * t.weight) for t in terms]
+        return tuple(found)
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Add up values and slopes."""
         start, values, of_label, of_sums = 0, [], [], []
-        for weight, term in zip(self.weights, self.terms, strict=True):
-            stop = start + len(term.summed)
-            part = term.linearized(label, sums[start:stop], num_classes)
+        for weight, formula in zip(self.weights, self.formulas, strict=True):
+            stop = start + len(formula.summed)
+            part = formula.linearized(label, sums[start:stop], num_classes)
             values.append(part.value if weight == 1 else weight * part.value)
             of_label.append(part.of_label if weight == 1 else weight * part.of_label)
             of_sums += [weight * slope for slope in part.of_sums]
@@ -167,11 +213,11 @@ class Weighted(RowFormula):
 
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the terms' values."""
-        return _added([w * term(log_p, target) for w, term in zip(self.weights, self.terms, strict=True)])
+        return _added([w * h(log_p, target) for w, h in zip(self.weights, self.formulas, strict=True)])
 
     def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
         """Sum the terms' values."""
-        return _added([w * term.soft(log_p, q) for w, term in zip(self.weights, self.terms, strict=True)])
+        return _added([w * h.soft(log_p, q) for w, h in zip(self.weights, self.formulas, strict=True)])
 
 
 def at_label(values: Tensor, target: Tensor) -> Tensor:

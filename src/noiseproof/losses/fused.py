@@ -101,13 +101,9 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         logits, highest, log_rest, of_label, *of_sums = ctx.saved_tensors
-        if torch.is_grad_enabled() or _is_batched(gradient):
+        if torch.is_grad_enabled() or is_batched(gradient):
             # somebody wants to differentiate the gradient, or many gradients at once
-            differentiate = torch.is_grad_enabled()
-            with torch.enable_grad():
-                value = ctx.plain(logits)
-                (of_logits,) = torch.autograd.grad(value, logits, gradient, create_graph=differentiate)
-            return of_logits, None, None, None
+            return differentiate(ctx.plain, logits, gradient), None, None, None
         num_rows, num_classes = logits.shape
         rows = ctx.rows
         factor = (gradient if rows.total else gradient.unsqueeze(1)) * rows.scale
@@ -156,9 +152,18 @@ class Gradient:
         return out.scatter_add_(1, index, self.of_label[block])
 
 
-def _is_batched(gradient: Tensor) -> bool:
-    """Tell whether this is many gradients at once, which in-place operations don't take; no API says so."""
-    return "Batched" in str(torch._C._dispatch_keys(gradient))
+def differentiate(plain: Callable[[Tensor], Tensor], logits: Tensor, upstream: Tensor) -> Tensor:
+    """Give the gradient by autograd, itself differentiable where gradients are asked for."""
+    wanted = torch.is_grad_enabled()
+    with torch.enable_grad():
+        (of_logits,) = torch.autograd.grad(plain(logits), logits, upstream, create_graph=wanted)
+    return of_logits
+
+
+def is_batched(gradient: Tensor) -> bool:
+    """Tell whether this is many gradients at once, which in-place operations don't take."""
+    functorch = torch._C._functorch
+    return functorch.is_batchedtensor(gradient) or functorch.is_legacy_batchedtensor(gradient)
 
 
 def _blocks(num_rows: int, num_classes: int) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Normalized, OnLabel
+from noiseproof.losses.formula import Normalized, OnLabel, Term
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -82,7 +82,7 @@ def _against(log_p: Tensor, q: Tensor) -> Tensor:
     return -(q * torch.where(q == 0, 0, log_p)).sum(-1)
 
 
-CROSS_ENTROPY = OnLabel(torch.neg, slope=-1.0, against=_against)
+CROSS_ENTROPY = OnLabel(torch.neg, slope=-1.0, against=_against, known_as=(Term(1.0, "log"),))
 """``-log p``."""
 
 # the sum is at least K log K > 0, so the quotient is always finite

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
+from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, Term, at_label
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -106,8 +106,9 @@ def focal(gamma: float) -> OnLabel:
     """Give ``-(1 - p)^gamma log p``."""
     against = partial(_focal_against, gamma=gamma)
     if gamma == 0:
-        return OnLabel(torch.neg, slope=-1.0, against=against)
-    return OnLabel(partial(_focal_loss, gamma=gamma), partial(_focal_slope, gamma=gamma), against)
+        return OnLabel(torch.neg, slope=-1.0, against=against, known_as=(Term(1.0, "log"),))
+    value, slope = partial(_focal_loss, gamma=gamma), partial(_focal_slope, gamma=gamma)
+    return OnLabel(value, slope, against, known_as=(Term(1.0, "focal", gamma),))
 
 
 def _normalized_focal(gamma: float) -> Formula:

@@ -13,7 +13,7 @@ from torch import Tensor
 from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, RowFormula, at_label
+from noiseproof.losses.formula import Linearized, RowFormula, Term, at_label
 
 
 def label_smoothing(
@@ -88,6 +88,10 @@ class SmoothedCrossEntropy(RowFormula):
 
     epsilon: float
     summed = (CROSS_ENTROPY,)
+
+    def terms(self, num_classes: int) -> tuple[Term, ...]:
+        """Give cross entropy at the label and summed."""
+        return Term(1 - self.epsilon, "log"), Term(self.epsilon / num_classes, "log", part="sum")
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give the value; it is linear, so its slopes are numbers."""

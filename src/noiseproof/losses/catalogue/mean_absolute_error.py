@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, OnLabel, PerSample, RowFormula, at_label
+from noiseproof.losses.formula import Linearized, OnLabel, PerSample, RowFormula, Term, at_label
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -96,6 +96,10 @@ class NormalizedGap(RowFormula):
 
     against: PerSample
 
+    def terms(self, num_classes: int) -> tuple[Term, ...]:
+        """Give the scaled gap."""
+        return (Term(1 / (num_classes - 1), "gap"),)
+
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give value and slope at the label."""
         return Linearized(-torch.expm1(label) / (num_classes - 1), label.exp() / -(num_classes - 1))
@@ -113,6 +117,7 @@ _MEAN_ABSOLUTE_ERROR = OnLabel(
     value=lambda log_p: -2 * torch.expm1(log_p),
     slope=lambda log_p: -2 * torch.exp(log_p),
     against=lambda log_p, q: (log_p.exp() - q).abs().sum(-1),
+    known_as=(Term(2.0, "gap"),),
 )
 
 _NORMALIZED = NormalizedGap(against=lambda log_p, q: (log_p.exp() - q).abs().sum(-1) / 2)

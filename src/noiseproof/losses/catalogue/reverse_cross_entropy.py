@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.mean_absolute_error import NormalizedGap
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.formula import OnLabel, Term
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -108,6 +108,7 @@ def reverse(A: float) -> OnLabel:
         value=lambda log_p: A * torch.expm1(log_p),
         slope=lambda log_p: A * torch.exp(log_p),
         against=partial(_against, A=A),
+        known_as=(Term(-A, "gap"),),
     )
 
 

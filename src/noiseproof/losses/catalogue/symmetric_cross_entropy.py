@@ -12,7 +12,7 @@ from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparamet
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY, CrossEntropy
 from noiseproof.losses.catalogue.reverse_cross_entropy import ReverseCrossEntropy, reverse
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.formula import OnLabel, Term
 
 
 def symmetric_cross_entropy(
@@ -77,6 +77,7 @@ def _symmetric(alpha: float, beta: float, A: float) -> OnLabel:
         value=lambda log_p: beta * rce.value(log_p) - alpha * log_p,
         slope=lambda log_p: beta * A * torch.exp(log_p) - alpha,
         against=lambda log_p, q: alpha * CROSS_ENTROPY.soft(log_p, q) + beta * rce.soft(log_p, q),
+        known_as=(Term(alpha, "log"), Term(-beta * A, "gap")),
     )
 
 

@@ -1,0 +1,285 @@
+"""The compiled kernel gives what the plain formulas give, in single precision, whatever is asked of it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.testing import assert_close
+
+from noiseproof.losses import CATALOGUE, Loss, functional, kernel, parse
+from noiseproof.losses.evaluation import Reduction
+
+pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was there")
+
+KNOWN = [name for name in CATALOGUE if parse(name).formula().__class__.__name__ != "Plain"]
+SIZES = [(1, 2), (5, 3), (7, 8), (16, 10), (9, 17), (4, 100), (3, 1030), (2, 5000)]
+"""Below, at and above what fits a vector register and a chunk of the kernel's."""
+
+
+def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    logits = logits.detach().requires_grad_()
+    value = loss(logits, target)
+    cotangent = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).reshape(value.shape)
+    return value.detach(), torch.autograd.grad(value, logits, cotangent)[0]
+
+
+def exactly(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """As `value_and_gradient`, in double precision, which the kernel does not know."""
+    value, gradient = value_and_gradient(loss.double(), logits.double(), target)
+    loss.float()
+    return value.float(), gradient.float()
+
+
+def was_compiled(value: Tensor) -> bool:
+    return type(value.grad_fn).__name__ == "_CompiledBackward"
+
+
+@pytest.fixture
+def data(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
+    """Logits in single precision and labels, of the size that the test names."""
+    rows, classes = getattr(request, "param", (16, 10))
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(rows, classes, generator=generator, dtype=torch.float32)
+    return logits, torch.randint(classes, (rows,), generator=generator)
+
+
+# --------------------------------------------------------------------------------------- the same
+
+
+@pytest.mark.parametrize("data", SIZES, ids=str, indirect=True)
+def test_values_and_gradients_are_exact_at_every_size(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
+    if "p_min" in loss.hyperparameters and data[0].shape[1] * loss.hyperparameters["p_min"] >= 1:
+        pytest.skip("p_min leaves no room for so many classes")
+    loss.reduction = "none"
+    (value, gradient), (exact, exact_gradient) = (f(loss, *data) for f in (value_and_gradient, exactly))
+    assert_close(value, exact, rtol=2e-6, atol=2e-6)
+    assert_close(gradient, exact_gradient, rtol=1e-5, atol=2e-6 * max(1.0, exact.abs().max().item()))
+
+
+@pytest.mark.parametrize("reduction", get_args(Reduction))
+@pytest.mark.parametrize("ignored", [0, 3, 16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_ignored_labels_and_class_weights_count_as_elsewhere(
+    loss: Loss, data: tuple[Tensor, Tensor], reduction: Reduction, ignored: int, weighted: bool
+) -> None:
+    logits, target = data
+    target[:ignored] = -100
+    weight = torch.linspace(0, 2, 10) if weighted else None  # class 0 counts nothing
+    loss.configure(reduction=reduction, weight=weight)
+    found, expected = value_and_gradient(loss, logits, target), exactly(loss, logits, target)
+    assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 30.0, 1e4])
+def test_small_and_extreme_logits(loss: Loss, data: tuple[Tensor, Tensor], scale: float) -> None:
+    logits, target = data[0].clamp(-1, 1) * scale, data[1]
+    (value, gradient), (exact, exact_gradient) = (
+        f(loss, logits, target) for f in (value_and_gradient, exactly)
+    )
+    assert value.isfinite()
+    assert_close(value, exact, rtol=2e-6, atol=2e-6)
+    tolerance = 2e-6 * (scale if "nl" in str(loss) else 1)  # NL wants digits that differences of log p lack
+    assert_close(gradient, exact_gradient, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    for row, column in ((0, 0), (1, 9), (2, 4)):
+        logits[row, column] = bad
+    for name in KNOWN:
+        loss = parse(name, reduction="none")
+        value, gradient = value_and_gradient(loss, logits, target)
+        assert value.isnan().tolist() == [True] * 3 + [False] * 13, name
+        assert gradient[:3].isnan().all(), name
+        assert gradient[3:].isfinite().all(), name
+
+
+def test_a_class_that_is_ruled_out_has_no_part(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    target = target.clamp(max=8)
+    logits[:, 9] = -torch.inf
+    for name in ("ce", "mae", "rce", "gce", "sce", "fl"):
+        value, gradient = value_and_gradient(parse(name), logits, target)
+        assert_close(value, parse(name)(logits[:, :9], target))
+        assert gradient.isfinite().all(), name
+        assert not gradient[:, 9].any(), name
+
+
+def test_every_thread_does_its_rows(data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = value_and_gradient(parse("nfl + mae"), *data)
+    for threads in (2, 3, 16, 40):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        monkeypatch.setattr(kernel, "WORTH_A_THREAD", 1)
+        together = value_and_gradient(parse("nfl + mae"), *data)
+        assert torch.equal(together[1], alone[1])
+        assert_close(together[0], alone[0])
+
+
+# ------------------------------------------------------------------------------------ what is compiled
+
+
+def test_every_formula_of_the_study_is_compiled(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    study = ("ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce")
+    pairs = [f"{a} + {b}" for a, b in itertools.combinations(study, 2)]
+    for text in (*study, *pairs, "2*nfl(gamma=2) + 0.5*(rce(A=-9) + ce)", "normalized(gce)", "ls", "sce"):
+        assert was_compiled(parse(text)(logits.requires_grad_(), target)), text
+    assert was_compiled(functional.normalized_focal_loss(logits, target, gamma=3.5))
+
+
+def test_other_logits_go_the_other_ways(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    logits.requires_grad_()
+    wide = logits.t().contiguous().t()
+    loss = parse("nce + mae")
+    negated = torch.complex(logits, -logits).conj().imag.detach()  # a view whose sign is not in its memory
+    for other in (logits.double(), logits.bfloat16(), wide, logits[0], negated):
+        label = target if other.dim() > 1 else target[0]
+        value = loss(other, label)
+        assert not was_compiled(value)
+        expected = loss(other.float().contiguous().clone(), label)
+        assert_close(value.float(), expected, rtol=2e-2, atol=1e-3)
+
+
+def test_a_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kernel.load(kernel.LIBRARY, kernel.SOURCE) is not None
+    changed = tmp_path / "kernel.c"
+    changed.write_bytes(kernel.SOURCE.read_bytes() + b" ")
+    assert kernel.load(kernel.LIBRARY, changed) is None
+    assert kernel.load(tmp_path / "nowhere.so", kernel.SOURCE) is None
+    (tmp_path / "text.so").write_text("no library")
+    assert kernel.load(tmp_path / "text.so", kernel.SOURCE) is None
+
+
+def test_without_the_library_all_is_as_before(
+    loss: Loss, data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = value_and_gradient(loss, *data)
+    monkeypatch.setattr(kernel, "_library", None)
+    assert_close(value_and_gradient(loss, *data), compiled, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("label", [10, -1, -101])
+def test_a_label_out_of_range_is_named(label: int, data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    target[5] = label
+    for loss in (parse("nce"), parse("nce", weight=torch.ones(10))):
+        with pytest.raises(IndexError, match=f"target {label} is out of bounds for 10 classes"):
+            loss(logits, target)
+
+
+def test_labels_may_lie_anywhere(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    expected = parse("nce")(logits, target)
+    assert torch.equal(parse("nce")(logits, torch.stack([target, target], 1)[:, 1]), expected)
+    assert torch.equal(parse("nce")(logits, target.to(torch.uint8)), expected)
+
+
+def test_an_empty_batch_gives_0() -> None:
+    logits = torch.zeros(0, 10, requires_grad=True)
+    value = parse("nce")(logits, torch.zeros(0, dtype=torch.long))
+    value.backward()
+    assert value.item() == 0
+
+
+# --------------------------------------------------------------------------------- graphs and memory
+
+
+def test_no_gradient_is_made_where_none_is_asked_for(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits, target = data
+    made: list[Any] = []
+    evaluate = kernel.Batch.evaluate
+
+    def watched(batch: kernel.Batch, *args: Any) -> float:
+        made.append(args[2])
+        return evaluate(batch, *args)
+
+    monkeypatch.setattr(kernel.Batch, "evaluate", watched)
+    parse("nce")(logits, target)
+    with torch.no_grad():
+        parse("nce")(logits.requires_grad_(), target)
+    assert made == [None, None]
+
+
+def test_a_graph_can_be_kept_and_used_again(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    for reduction in get_args(Reduction):
+        value = parse("nfl + mae", reduction=reduction)(logits.requires_grad_(), target)
+        upstream = 3 * torch.ones_like(value)
+        first = torch.autograd.grad(value, logits, upstream, retain_graph=True)
+        second = torch.autograd.grad(value, logits, upstream)
+        assert torch.equal(first[0], second[0])
+
+
+def test_logits_changed_after_the_loss_do_not_change_its_gradient(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    expected = value_and_gradient(parse("ce", reduction="sum"), logits, target)[1] * 2
+    layer = logits.clone().requires_grad_()
+    activations = layer * 1
+    value = parse("ce", reduction="sum")(activations, target)
+    with torch.no_grad():
+        activations.zero_()
+    assert_close(torch.autograd.grad(value, layer)[0], expected)
+
+
+def test_second_derivatives_and_many_gradients_are_those_of_double_precision(
+    data: tuple[Tensor, Tensor],
+) -> None:
+    logits, target = data
+
+    def hessian_of(logits: Tensor) -> Tensor:
+        logits = logits.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(parse("nce + mae")(logits, target), logits, create_graph=True)
+        return torch.autograd.grad(gradient[0, 0], logits)[0]
+
+    assert_close(hessian_of(logits), hessian_of(logits.double()).float(), rtol=1e-4, atol=1e-6)
+    values = parse("nce + mae", reduction="none")(logits.requires_grad_(), target)
+    (many,) = torch.autograd.grad(values, logits, torch.eye(16), is_grads_batched=True, retain_graph=True)
+    (alone,) = torch.autograd.grad(values, logits, torch.ones(16))
+    assert_close(many.sum(0), alone)
+
+
+def test_upstream_gradients_scale(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    gradient = value_and_gradient(parse("nce"), logits, target)[1] * 2
+    scaled = (parse("nce")(logits.requires_grad_(), target) * 1024).backward
+    scaled()
+    assert logits.grad is not None
+    assert_close(logits.grad, gradient * 1024)
+
+
+def peak_bytes(work: Callable[[], object]) -> int:
+    """The most that was allocated at once while ``work`` ran, by the allocator's own events."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as run:
+        kept = work()
+    del kept
+    held = peak = 0
+    for event in run.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    return peak
+
+
+@pytest.mark.parametrize("text", ["ce", "nce", "nfl + mae", "nfl + fl(gamma=2) + ngce"])
+def test_memory_is_the_gradient_and_a_few_rows(text: str) -> None:
+    logits = torch.zeros(64, 32_000, requires_grad=True)  # 8 MB
+    target = torch.arange(64)
+
+    def backward(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(loss(logits, target), logits)
+
+    size, row = logits.numel() * 4, logits.shape[1] * 4
+    peak = peak_bytes(backward(parse(text)))
+    assert size <= peak < size + 2 * 4 * row
+    assert peak < peak_bytes(backward(F.cross_entropy)) / 2
