@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, ActivePassiveLoss, Loss, NormalizedLoss, WeightedSum, parse
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.checks import Reduction
 
 KNOWN = {name: cls().properties(10) for name, cls in CATALOGUE.items()}
 ROBUST_ACTIVE = [name for name, known in KNOWN.items() if known.robust and known.kind == "active"]

@@ -30,7 +30,7 @@ from noiseproof.losses import (
     parse,
     preset,
 )
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.checks import Reduction
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 WEIGHT = torch.tensor([0.5, 1.0, 0.0, 2.0, 3.5], dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from noiseproof.losses import CATALOGUE, Loss, functional, kernel, parse
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.checks import Reduction
 
 pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was there")
 
@@ -147,6 +147,20 @@ def test_other_logits_go_the_other_ways(data: tuple[Tensor, Tensor]) -> None:
         assert not was_compiled(value)
         expected = loss(other.float().contiguous().clone(), label)
         assert_close(value.float(), expected, rtol=2e-2, atol=1e-3)
+
+
+def test_positions_of_an_image_are_rows(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data[0].view(2, 2, 4, 10), data[1].view(2, 2, 4)
+    images = logits.movedim(-1, 1).contiguous().requires_grad_()
+    for reduction in get_args(Reduction):
+        loss = parse("nfl + mae", reduction=reduction)
+        value = loss(images, target)
+        assert_close(value.flatten(), loss(*data).flatten())
+        if reduction == "mean":
+            assert was_compiled(value)
+        (gradient,) = torch.autograd.grad(value.sum(), images)
+        expected = torch.autograd.grad(loss(data[0].requires_grad_(), data[1]).sum(), data[0])[0]
+        assert_close(gradient.movedim(1, -1).reshape(16, 10), expected)
 
 
 def test_a_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

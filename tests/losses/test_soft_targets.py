@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, CrossEntropy, Loss, NormalizedLoss, WeightedSum, functional, parse
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.checks import Reduction
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 LAYOUTS = pytest.mark.parametrize("shape", [(5,), (16, 5), (3, 5, 4), (3, 5, 4, 2)], ids=str)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy as torch_cross_entropy
 from torch.testing import assert_close
 
 from noiseproof.losses import CATALOGUE, CrossEntropy, Loss, functional
-from noiseproof.losses.evaluation import Reduction
+from noiseproof.losses.checks import Reduction
 
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 

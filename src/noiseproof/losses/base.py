@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.evaluation import Options, Reduction, check_reduction, check_weight, evaluate
+from noiseproof.losses.checks import Reduction, check_reduction, check_weight
+from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
 Kind = Literal["active", "passive"]

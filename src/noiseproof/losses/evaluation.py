@@ -6,17 +6,24 @@ A loss only says what it is for one sample (`Formula`); everything that makes it
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict, get_args
+from importlib.util import find_spec
+from typing import TypedDict
 
 import torch
 from torch import Tensor
 
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import NoiseproofError
+from noiseproof.losses.checks import (
+    Reduction,
+    check_labels,
+    check_probabilities,
+    check_reduction,
+    check_weight,
+    check_weight_fits,
+)
 from noiseproof.losses.formula import Formula, RowFormula, Term
-from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager_on_cpu
+from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager, is_eager_on_cpu
 from noiseproof.losses.kernel import Batch, compiled, known_terms
-
-Reduction = Literal["none", "mean", "sum"]
 
 
 class Options(TypedDict, total=False):
@@ -61,14 +68,22 @@ def _against_labels(
     ignore_index: int,
     weight: Tensor | None,
 ) -> Tensor:
-    _check_labels(logits, target)
+    check_labels(logits, target)
     if weight is not None:
         check_weight(weight)
-        _check_weight_fits(weight, logits)
+        check_weight_fits(weight, logits)
+
+    if logits.dim() > 2 and is_eager(logits):
+        rows = _classes_last(logits).flatten(0, -2)
+        result = _against_labels(formula, rows, target.flatten(), reduction, ignore_index, weight)
+        return result.view_as(target) if reduction == "none" else result
 
     terms = known_terms(formula, logits, target)
     if terms is not None and (weight is None or weight.device.type == "cpu"):
         return _compiled(formula, terms, logits, target, reduction, ignore_index, weight)
+    terms = known_terms_on_gpu(formula, logits, target)
+    if terms is not None and (weight is None or weight.device == logits.device):
+        return _compiled_on_gpu(formula, terms, logits, target, reduction, ignore_index, weight)
 
     # seen at once where looking is free; it saves the masks
     all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
@@ -106,6 +121,46 @@ def _compiled(
     return compiled(logits, terms, batch, total=reduction != "none", plain=plain)
 
 
+def known_terms_on_gpu(formula: Formula, logits: Tensor, target: Tensor) -> tuple[Term, ...] | None:
+    """Give the formula as Triton's kernel knows it, if Triton is there and takes it and these tensors."""
+    if (
+        not logits.is_cuda
+        or logits.device != target.device
+        or logits.dtype not in (torch.float32, torch.bfloat16, torch.float16)
+        or logits.dim() != 2
+        or not isinstance(formula, RowFormula)
+        or not is_eager(logits)
+        or not is_eager(target)
+        or not logits.is_contiguous()
+        or logits.is_neg()
+        or find_spec("triton") is None
+    ):
+        return None
+    return formula.terms(logits.shape[1])
+
+
+def _compiled_on_gpu(
+    formula: Formula,
+    terms: tuple[Term, ...],
+    logits: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    ignore_index: int,
+    weight: Tensor | None,
+) -> Tensor:
+    from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
+
+    given = target.long().contiguous()
+
+    def plain(logits: Tensor) -> Tensor:
+        ignored = given == ignore_index
+        return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, "none", weight)
+
+    return on_device(
+        logits, terms, given, ignore_index=ignore_index, weight=weight, reduction=reduction, plain=plain
+    )
+
+
 def _plain(
     formula: Formula,
     logits: Tensor,
@@ -140,7 +195,7 @@ def rows_of(table: Tensor, labels: Tensor) -> Tensor:
 def _against_probabilities(
     formula: Formula, logits: Tensor, target: Tensor, reduction: Reduction, weight: Tensor | None
 ) -> Tensor:
-    _check_probabilities(logits, target)
+    check_probabilities(logits, target)
     if weight is not None:
         raise NoiseproofError(
             "class weights belong to class indices; got them with a target of probabilities"
@@ -166,29 +221,6 @@ def reduce(values: Tensor, reduction: Reduction, factor: Tensor | None) -> Tenso
             return values.sum() / torch.where(total > 0, total, torch.ones_like(total))
 
 
-def check_reduction(reduction: str) -> None:
-    """Raise `NoiseproofError` unless ``reduction`` is one of none, mean, sum."""
-    if reduction not in get_args(Reduction):
-        raise NoiseproofError(
-            f"unknown reduction {reduction!r}; {did_you_mean(str(reduction), get_args(Reduction))}"
-        )
-
-
-def check_weight(weight: Tensor) -> None:
-    """Raise `NoiseproofError` unless ``weight`` is a vector of numbers >= 0, these where looking is free."""
-    if not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():
-        given = f"{weight.dtype} {_shape(weight.shape)}" if isinstance(weight, Tensor) else repr(weight)
-        raise NoiseproofError(
-            f"weight must be a floating-point tensor (C,) of one factor a class, got {given}"
-        )
-    if not is_eager_on_cpu(weight):
-        return
-    wrong = ~(weight.isfinite() & (weight >= 0))
-    if wrong.any():
-        k = int(wrong.nonzero()[0])
-        raise NoiseproofError(f"weight must be finite and >= 0, got {weight[k].item():g} for class {k}")
-
-
 def _log_probabilities(logits: Tensor) -> Tensor:
     """Log-softmax over the class dimension, moved last, in float32 or wider."""
     return _classes_last(logits).log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
@@ -203,64 +235,3 @@ def _result_dtype(logits: Tensor) -> torch.dtype:
     if torch.is_autocast_enabled(logits.device.type):
         return torch.promote_types(logits.dtype, torch.float32)
     return logits.dtype
-
-
-def _check_logits(logits: Tensor) -> int:
-    """Give the class dimension of valid logits."""
-    if not logits.is_floating_point():
-        raise NoiseproofError(f"logits must be floating point, got {logits.dtype}")
-    if logits.dim() == 0:
-        raise NoiseproofError("logits must be (C,), (N, C) or (N, C, d1, ...), got a scalar")
-    class_dim = 1 if logits.dim() > 1 else 0
-    if logits.shape[class_dim] < 2:
-        raise NoiseproofError(f"logits must have at least 2 classes, got shape {_shape(logits.shape)}")
-    return class_dim
-
-
-def _check_labels(logits: Tensor, target: Tensor) -> None:
-    class_dim = _check_logits(logits)
-    if target.is_complex() or target.dtype is torch.bool:
-        raise NoiseproofError(
-            "target must hold class indices (an integer dtype), or probabilities (a floating-point one),"
-            f" got {target.dtype}"
-        )
-    expected = logits.shape[:class_dim] + logits.shape[class_dim + 1 :]
-    if target.shape != expected:
-        raise NoiseproofError(
-            f"target must be {_shape(expected)} for logits {_shape(logits.shape)}, got {_shape(target.shape)}"
-        )
-
-
-PROBABILITY_SLACK = 1e-2
-"""How far from 1 a row of probabilities may sum, so that half precision passes."""
-
-
-def _check_probabilities(logits: Tensor, target: Tensor) -> None:
-    class_dim = _check_logits(logits)
-    if target.shape != logits.shape:
-        labels = logits.shape[:class_dim] + logits.shape[class_dim + 1 :]
-        hint = "; class indices must have an integer dtype" if target.shape == labels else ""
-        raise NoiseproofError(
-            f"a target of probabilities ({target.dtype}) must have the shape of the logits,"
-            f" {_shape(logits.shape)}, got {_shape(target.shape)}{hint}"
-        )
-    if not is_eager_on_cpu(target) or target.numel() == 0:
-        return
-    if not bool((target.detach() >= 0).all()):
-        raise NoiseproofError(f"a target of probabilities must be >= 0, got {target.detach().min():g}")
-    total = target.detach().sum(class_dim, dtype=torch.float64)
-    worst = total.flatten()[(total - 1).abs().argmax()].item()
-    if not abs(worst - 1) <= PROBABILITY_SLACK:
-        raise NoiseproofError(f"a target of probabilities must sum to 1 over the classes, got {worst:.6g}")
-
-
-def _check_weight_fits(weight: Tensor, logits: Tensor) -> None:
-    num_classes = logits.shape[1 if logits.dim() > 1 else 0]
-    if weight.shape != (num_classes,):
-        raise NoiseproofError(
-            f"weight must be ({num_classes},), a factor for each class, got {_shape(weight.shape)}"
-        )
-
-
-def _shape(shape: torch.Size) -> str:
-    return str(tuple(shape))

@@ -43,12 +43,15 @@ class Rows:
 def is_eager_on_cpu(tensor: Tensor) -> bool:
     """Tell whether ``tensor`` can be looked at, and worked on in place, at no cost.
 
-    Not if a compiler traces it or a transform of `torch.func` stands behind it, and not on a device that
-    would have to be waited for.
+    Not on a device that would have to be waited for.
     """
+    return tensor.device.type == "cpu" and is_eager(tensor)
+
+
+def is_eager(tensor: Tensor) -> bool:
+    """Tell whether ``tensor`` is nothing but its numbers: nobody traces, transforms or dualizes it."""
     return (
         not torch.compiler.is_compiling()
-        and tensor.device.type == "cpu"
         and type(tensor) in (Tensor, torch.nn.Parameter)
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0

@@ -1,0 +1,350 @@
+"""The kernel for GPUs, in Triton: one pass over the logits for the values, one for their gradient.
+
+It is what ``kernel.c`` is for the CPU, with the same terms. Forward keeps a few numbers of each row and
+nothing of the logits' size, backward makes the probabilities again from them; nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from noiseproof.losses.formula import Term
+from noiseproof.losses.fused import differentiate, is_batched
+
+LOG = tl.constexpr(0)
+GAP = tl.constexpr(1)
+FOCAL = tl.constexpr(2)
+POWER = tl.constexpr(3)
+LABEL = tl.constexpr(0)
+SHARE = tl.constexpr(1)
+
+FUNCTIONS = {"log": 0, "gap": 1, "focal": 2, "power": 3}
+PARTS = {"label": 0, "share": 1, "sum": 2}
+
+KEPT = tl.constexpr(5)
+"""Numbers kept of each row before those of the terms: max, log of the sum, slopes in l_y, in p, in all."""
+
+LARGEST_BLOCK = 16_384
+"""Classes that a program takes at once; a row of more is gone through block by block."""
+
+LARGEST_GRADIENT_BLOCK = 4096
+
+
+def on_device(
+    logits: Tensor,
+    terms: tuple[Term, ...],
+    target: Tensor,
+    *,
+    ignore_index: int,
+    weight: Tensor | None,
+    reduction: str,
+    plain: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Evaluate a sum of terms on logits ``(N, C)``; ``plain`` is the same in PyTorch, for second derivatives.
+
+    A label out of range gives NaN, since nobody looks at it on the device.
+    """
+    values: Tensor = _OnDevice.apply(logits, terms, target, ignore_index, weight, plain)  # type: ignore[no-untyped-call]
+    if reduction == "none":
+        return values
+    if reduction == "sum":
+        return values.sum()
+    counts = (target != ignore_index).float()
+    if weight is not None:
+        counts = counts * weight[target.clamp(0, len(weight) - 1)]
+    total = counts.sum()
+    return values.sum() / torch.where(total > 0, total, 1)
+
+
+class _OnDevice(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        terms: tuple[Term, ...],
+        target: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        plain: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        values, kept = statistics(logits, terms, target, ignore_index, weight)
+        ctx.save_for_backward(logits, target, kept)
+        ctx.terms, ctx.plain = terms, plain
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        logits, target, kept = ctx.saved_tensors
+        if torch.is_grad_enabled() or is_batched(upstream):
+            result = differentiate(ctx.plain, logits, upstream)
+        else:
+            result = gradient(logits, ctx.terms, target, kept, upstream)
+        return result, None, None, None, None, None
+
+
+def statistics(
+    logits: Tensor, terms: tuple[Term, ...], target: Tensor, ignore_index: int, weight: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Give the values ``(N,)`` and what the gradient needs of each row, all in float32."""
+    rows, num_classes = logits.shape
+    values = torch.empty(rows, dtype=torch.float32, device=logits.device)
+    kept = torch.empty(rows, KEPT.value + len(terms), dtype=torch.float32, device=logits.device)
+    block = min(triton.next_power_of_2(num_classes), LARGEST_BLOCK)
+    if rows == 0:
+        return values, kept
+    with _on_device_of(logits):
+        _statistics[(rows,)](
+            logits,
+            target,
+            target if weight is None else weight,
+            values,
+            kept,
+            num_classes,
+            ignore_index,
+            tuple(float(term.weight) for term in terms),
+            **_constants(terms),
+            HAS_WEIGHT=weight is not None,
+            BLOCK=block,
+            num_warps=_warps(block),
+        )
+    return values, kept
+
+
+def gradient(
+    logits: Tensor, terms: tuple[Term, ...], target: Tensor, kept: Tensor, upstream: Tensor
+) -> Tensor:
+    """Give the gradient over the logits, from the ``(N,)`` gradient over the values."""
+    rows, num_classes = logits.shape
+    result = torch.empty_like(logits)
+    block = min(triton.next_power_of_2(num_classes), LARGEST_GRADIENT_BLOCK)
+    if rows == 0:
+        return result
+    with _on_device_of(logits):
+        _gradient[(rows, triton.cdiv(num_classes, block))](
+            logits,
+            target,
+            kept,
+            upstream,
+            result,
+            num_classes,
+            upstream.stride(0),  # 0 where a sum has spread one number over all rows
+            **_constants(terms),
+            BLOCK=block,
+            num_warps=_warps(block),
+        )
+    return result
+
+
+def _on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Triton launches on the current device, which need not be the tensor's."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
+
+
+def _constants(terms: tuple[Term, ...]) -> dict[str, Any]:
+    return {
+        "FUNCTION": tuple(FUNCTIONS[term.function] for term in terms),
+        "PART": tuple(PARTS[term.part] for term in terms),
+        "PARAMETER": tuple(float(term.parameter) for term in terms),
+    }
+
+
+def _warps(block: int) -> int:
+    return max(1, min(32, block // 256))
+
+
+@triton.jit
+def _power(u, exponent: tl.constexpr):  # type: ignore[no-untyped-def]
+    if exponent == 0.0:
+        result = u * 0.0 + 1.0
+    elif exponent == 0.5:
+        result = tl.sqrt(u)
+    elif exponent == 1.0:
+        result = u
+    elif exponent == 2.0:
+        result = u * u
+    else:
+        result = tl.exp(exponent * tl.log(u))
+    return result
+
+
+@triton.jit
+def _minus_expm1(x):  # type: ignore[no-untyped-def]
+    """1 - e^x, by its series near 0, where the difference would lose its digits."""
+    series = -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0)))))
+    return tl.where(x > -0.25, series, 1.0 - tl.exp(x))
+
+
+@triton.jit
+def _value(log_p, u, function: tl.constexpr, parameter: tl.constexpr):  # type: ignore[no-untyped-def]
+    """h, from log p and u = 1 - p."""
+    if function == LOG:
+        value = -log_p
+    elif function == GAP:
+        value = u
+    elif function == FOCAL:
+        value = -log_p * _power(u, parameter)
+    else:
+        value = _minus_expm1(parameter * log_p) / parameter
+    return value
+
+
+@triton.jit
+def _slope(log_p, p, u, function: tl.constexpr, parameter: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The derivative of h in log p."""
+    if function == LOG:
+        slope = log_p * 0.0 - 1.0
+    elif function == GAP:
+        slope = -p
+    elif function == FOCAL:
+        slope = parameter * log_p * p * _power(u, parameter) / u - _power(u, parameter)
+    else:
+        slope = -tl.exp(parameter * log_p)
+    return slope
+
+
+@triton.jit
+def _statistics(  # type: ignore[no-untyped-def]
+    logits,
+    target,
+    class_weight,
+    values,
+    kept,
+    num_classes,
+    ignore_index,
+    weights,
+    FUNCTION: tl.constexpr,
+    PART: tl.constexpr,
+    PARAMETER: tl.constexpr,
+    HAS_WEIGHT: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    TINY: tl.constexpr = 1.42e-14  # eps^2, far below any 1 - p that rounding leaves
+    row = tl.program_id(0).to(tl.int64)
+    y = tl.load(target + row).to(tl.int64)
+    in_range = (y >= 0) & (y < num_classes)
+    label = tl.where(in_range, y, 0)
+    logits += row * num_classes
+
+    top = -float("inf")
+    total = 0.0
+    sum_x = 0.0  # of z - top, so that a large common part of the logits costs no digits
+    for start in range(0, num_classes, BLOCK):
+        k = start + tl.arange(0, BLOCK)
+        inside = k < num_classes
+        z = tl.load(logits + k, mask=inside, other=-float("inf")).to(tl.float32)
+        higher = tl.maximum(top, tl.max(z, 0))
+        if start > 0:
+            total *= tl.exp(top - higher)
+            sum_x += start * (top - higher)
+        x = z - higher
+        total += tl.sum(tl.where(inside, tl.exp(x), 0.0), 0)
+        sum_x += tl.sum(tl.where(inside, x, 0.0), 0)
+        top = higher
+    log_total = tl.log(total)
+
+    x = tl.load(logits + label).to(tl.float32) - top
+    e = tl.exp(x)
+    log_p = x - log_total
+    p = e / total
+    u = tl.maximum((total - e) / total, TINY)
+
+    value = 0.0
+    of_label = 0.0
+    of_p = 0.0
+    of_all = 0.0
+    factor = 1.0
+    if HAS_WEIGHT:
+        factor = tl.load(class_weight + label).to(tl.float32)
+    factor = tl.where(y == ignore_index, 0.0, factor)
+    kept += row * (KEPT + len(FUNCTION))
+    for i in tl.static_range(len(FUNCTION)):
+        h = _value(log_p, u, FUNCTION[i], PARAMETER[i])
+        slope = _slope(log_p, p, u, FUNCTION[i], PARAMETER[i])
+        of_slopes = 0.0
+        if PART[i] == LABEL:
+            value += weights[i] * h
+            of_label += weights[i] * slope
+            of_p -= weights[i] * slope
+        else:
+            all_h = 0.0
+            all_slopes = 0.0
+            if FUNCTION[i] == LOG:
+                all_h = num_classes * log_total - sum_x
+                all_slopes = -1.0 * num_classes
+            elif FUNCTION[i] == GAP:
+                all_h = num_classes - 1.0
+            else:
+                for start in range(0, num_classes, BLOCK):
+                    k = start + tl.arange(0, BLOCK)
+                    inside = k < num_classes
+                    z = tl.load(logits + k, mask=inside, other=0.0).to(tl.float32)
+                    log_p_k = z - top - log_total
+                    p_k = tl.exp(log_p_k)
+                    u_k = tl.maximum(1.0 - p_k, TINY)
+                    h_k = _value(log_p_k, u_k, FUNCTION[i], PARAMETER[i])
+                    slope_k = _slope(log_p_k, p_k, u_k, FUNCTION[i], PARAMETER[i])
+                    all_h += tl.sum(tl.where(inside, h_k, 0.0), 0)
+                    all_slopes += tl.sum(tl.where(inside, slope_k, 0.0), 0)
+            of_sum = 0.0
+            if PART[i] == SHARE:
+                value += weights[i] * h / all_h
+                of_label += weights[i] * slope / all_h
+                of_p -= weights[i] * slope / all_h
+                of_sum = -weights[i] * h / (all_h * all_h)
+            else:
+                value += weights[i] * all_h
+                of_sum += weights[i]
+            if FUNCTION[i] == LOG:
+                of_all -= of_sum
+            elif FUNCTION[i] != GAP:
+                of_slopes = of_sum
+            of_p -= of_sum * all_slopes
+        tl.store(kept + KEPT + i, tl.where(factor == 0.0, 0.0, of_slopes * factor))
+    value = tl.where(in_range | (y == ignore_index), value, float("nan"))
+    tl.store(values + row, tl.where(factor == 0.0, 0.0, value * factor))
+    tl.store(kept, top)
+    tl.store(kept + 1, log_total)
+    tl.store(kept + 2, tl.where(factor == 0.0, 0.0, of_label * factor))
+    tl.store(kept + 3, tl.where(factor == 0.0, 0.0, of_p * factor))
+    tl.store(kept + 4, tl.where(factor == 0.0, 0.0, of_all * factor))
+
+
+@triton.jit
+def _gradient(  # type: ignore[no-untyped-def]
+    logits,
+    target,
+    kept,
+    upstream,
+    result,
+    num_classes,
+    upstream_stride,
+    FUNCTION: tl.constexpr,
+    PART: tl.constexpr,
+    PARAMETER: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    TINY: tl.constexpr = 1.42e-14
+    row = tl.program_id(0).to(tl.int64)
+    k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    inside = k < num_classes
+    z = tl.load(logits + row * num_classes + k, mask=inside, other=0.0).to(tl.float32)
+    kept += row * (KEPT + len(FUNCTION))
+    log_p = z - tl.load(kept) - tl.load(kept + 1)
+    p = tl.exp(log_p)
+    slope = tl.load(kept + 3) * p + tl.load(kept + 4)
+    for i in tl.static_range(len(FUNCTION)):
+        if (PART[i] != LABEL) and (FUNCTION[i] > GAP):
+            u = tl.maximum(1.0 - p, TINY)
+            slope += tl.load(kept + KEPT + i) * _slope(log_p, p, u, FUNCTION[i], PARAMETER[i])
+    slope += tl.where(k == tl.load(target + row), tl.load(kept + 2), 0.0)
+    # a row that counts nothing has no gradient, even where its probabilities are no numbers
+    idle = (tl.load(kept + 2) == 0.0) & (tl.load(kept + 3) == 0.0) & (tl.load(kept + 4) == 0.0)
+    slope = tl.where(idle, 0.0, slope * tl.load(upstream + row * upstream_stride))
+    tl.store(result + row * num_classes + k, slope.to(result.dtype.element_ty), mask=inside)
