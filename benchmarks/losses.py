@@ -2,6 +2,7 @@
 
     python benchmarks/losses.py                   # prints the table, writes benchmarks/losses_<device>.csv
     python benchmarks/losses.py --compile         # also torch.compile of the formulas; needs g++
+    python benchmarks/losses.py --device cuda --dtype bfloat16
 
 All rivals of a size are measured in turns in one process, so that a ratio compares like with like; a ratio is
 the median over the rounds of the ratio within a round.
@@ -24,7 +25,11 @@ from torch import Tensor
 from noiseproof.losses import Loss, parse
 from noiseproof.losses.formula import RowFormula
 
-SIZES = ((128, 10), (256, 100), (256, 1000), (512, 32_000))
+SIZES = {
+    "cpu": ((128, 10), (256, 100), (256, 1000), (512, 32_000)),
+    "cuda": ((128, 10), (4096, 1000), (4096, 32_000), (8192, 131_072)),
+}
+DTYPES = ("float32", "bfloat16", "float16")
 TEXTS = ("ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce", "nfl+mae", "nfl+rce", "nce+mae", "nce+rce")
 ROUNDS = 9
 ROUND_SECONDS = 0.05
@@ -51,6 +56,11 @@ def plain_formulas(loss: Loss) -> Evaluate:
     formula = loss.formula()
     assert isinstance(formula, RowFormula)
     return lambda logits, target: formula(logits.log_softmax(-1), target).mean()
+
+
+def copied(logits: Tensor, target: Tensor) -> Tensor:
+    """The logits read and written once forward, and once backward: what the memory allows at best."""
+    return logits.clone()
 
 
 def rivals(compiled: bool) -> dict[tuple[str, str], Evaluate]:
@@ -91,15 +101,19 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     return peak
 
 
-def measure(samples: int, classes: int, device: torch.device, compiled: bool) -> list[Row]:
+def measure(
+    samples: int, classes: int, device: torch.device, dtype: torch.dtype, compiled: bool
+) -> list[Row]:
     generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(samples, classes, generator=generator).to(device).requires_grad_()
+    logits = torch.randn(samples, classes, generator=generator).to(device, dtype).requires_grad_()
     target = torch.randint(classes, (samples,), generator=generator).to(device)
 
     def step(evaluate: Evaluate) -> Callable[[], object]:
         return lambda: torch.autograd.grad(evaluate(logits, target), logits)
 
     steps = {name: step(evaluate) for name, evaluate in rivals(compiled).items()}
+    if device.type == "cuda":
+        steps["copy", "device to device"] = lambda: copied(logits.detach(), target)
     for work in steps.values():
         seconds_a_call(work, 3)
     calls = {name: max(1, int(ROUND_SECONDS / seconds_a_call(work, 2))) for name, work in steps.items()}
@@ -130,16 +144,17 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--compile", action="store_true", help="measure torch.compile too")
     options.add_argument("--device", default="cpu")
+    options.add_argument("--dtype", default="float32", choices=DTYPES)
     options.add_argument("--out", type=Path, help="CSV; benchmarks/losses_<device>.csv by default")
     given = options.parse_args()
     device = torch.device(given.device)
     name = (
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     )
-    print(f"{device.type}, {name}, torch {torch.__version__}, float32; forward and backward")
+    print(f"{device.type}, {name}, torch {torch.__version__}, {given.dtype}; forward and backward")
     rows = []
-    for samples, classes in SIZES:
-        found = measure(samples, classes, device, given.compile)
+    for samples, classes in SIZES[device.type]:
+        found = measure(samples, classes, device, getattr(torch, given.dtype), given.compile)
         rows += found
         for row in found:
             print(
@@ -148,7 +163,8 @@ def main() -> None:
                 f"  x{row.time_ratio:<6.2f} {row.peak_megabytes:9.3f} MB  x{row.memory_ratio:.2f}",
                 flush=True,
             )
-    out = given.out or Path(__file__).with_name(f"losses_{device.type}.csv")
+    kind = device.type if given.dtype == "float32" else f"{device.type}_{given.dtype}"
+    out = given.out or Path(__file__).with_name(f"losses_{kind}.csv")
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
