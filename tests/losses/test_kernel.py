@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
+from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, Loss, functional, kernel, parse
 from noiseproof.losses.checks import Reduction
 
@@ -297,3 +298,63 @@ def test_memory_is_the_gradient_and_a_few_rows(text: str) -> None:
     peak = peak_bytes(backward(parse(text)))
     assert size <= peak < size + 2 * 4 * row
     assert peak < peak_bytes(backward(F.cross_entropy)) / 2
+
+
+# ------------------------------------------------------------------------------------------ in place
+
+
+def through_a_layer(data: tuple[Tensor, Tensor], **options: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Value, gradient over what the logits were computed from, and the logits as the loss leaves them."""
+    inputs = data[0].clone().requires_grad_()
+    logits = inputs * 2
+    value = parse("nfl + mae", **options)(logits, data[1])
+    cotangent = torch.linspace(0.5, 2, value.numel()).reshape(value.shape)
+    return value.detach(), torch.autograd.grad(value, inputs, cotangent)[0], logits.detach()
+
+
+@pytest.mark.parametrize("reduction", get_args(Reduction))
+def test_in_place_the_logits_become_their_gradient(data: tuple[Tensor, Tensor], reduction: Reduction) -> None:
+    value, gradient, logits = through_a_layer(data, reduction=reduction, in_place=True)
+    expected_value, expected, kept = through_a_layer(data, reduction=reduction)
+    assert torch.equal(value, expected_value)
+    assert torch.equal(gradient, expected)
+    assert torch.equal(kept, 2 * data[0])
+    assert torch.equal(2 * logits, gradient)
+
+
+def test_in_place_needs_no_memory_of_the_logits_size() -> None:
+    inputs = torch.zeros(64, 32_000, requires_grad=True)
+    loss = parse("nce + mae", in_place=True)
+
+    def forward() -> Tensor:
+        value: Tensor = loss(logits, torch.arange(64))
+        return value
+
+    logits = inputs * 1
+    assert peak_bytes(forward) < logits.numel()
+
+
+def test_in_place_whoever_else_needs_the_logits_finds_out(data: tuple[Tensor, Tensor]) -> None:
+    logits = data[0].requires_grad_() * 2
+    penalty = logits.square().sum()
+    value = parse("nce", in_place=True)(logits, data[1])
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        (value + penalty).backward()
+
+
+def test_in_place_there_is_a_single_gradient(data: tuple[Tensor, Tensor]) -> None:
+    logits = data[0].requires_grad_() * 2
+    value = parse("nce", in_place=True)(logits, data[1])
+    value.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="a single gradient: its logits are gone"):
+        value.backward()
+
+
+def test_in_place_spares_leaves_and_evaluation(data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    loss = parse("nce", in_place=True)
+    before = logits.clone()
+    loss(logits, target)  # no gradient is asked for
+    assert torch.equal(logits, before)
+    with pytest.raises(NoiseproofError, match="in_place needs logits that a network has computed"):
+        loss(logits.requires_grad_(), target)

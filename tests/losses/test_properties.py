@@ -98,5 +98,5 @@ def test_every_argument_is_named_and_every_hyperparameter_an_attribute() -> None
         parameters = inspect.signature(cls).parameters.values()
         own = [p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in Options.__annotations__]
         options = [p.kind for p in parameters if p not in own]
-        assert options in ([inspect.Parameter.VAR_KEYWORD], [inspect.Parameter.KEYWORD_ONLY] * 3), cls.name
+        assert options in ([inspect.Parameter.VAR_KEYWORD], [inspect.Parameter.KEYWORD_ONLY] * 4), cls.name
         assert cls().hyperparameters == {p.name: p.default for p in own}

@@ -140,6 +140,28 @@ def test_second_derivatives_are_left_to_pytorch(triton_kernel: ModuleType) -> No
     assert second.any()
 
 
+def test_in_place_the_logits_become_their_gradient(triton_kernel: ModuleType) -> None:
+    inputs, target = rows(4, 10)
+    terms = parse("nfl + mae").formula().terms(10)  # type: ignore[attr-defined]
+    found = []
+    for in_place in (False, True):
+        logits = inputs * 2
+        value = triton_kernel.on_device(
+            logits,
+            terms,
+            target,
+            ignore_index=-100,
+            weight=None,
+            reduction="mean",
+            in_place=in_place,
+            plain=None,
+        )
+        (gradient,) = torch.autograd.grad(value, inputs)
+        found.append(gradient)
+        assert torch.equal(2 * logits, gradient) == in_place
+    assert torch.equal(*found)
+
+
 COMPILE = """
 import itertools
 from triton.backends.compiler import GPUTarget

@@ -52,6 +52,7 @@ class Loss(nn.Module, ABC):
     MAE, RCE, their normalized forms and sums, and others that say so) takes a floating-point target of the
     logits' shape too. ``weight`` ``(C,)`` multiplies each label's loss by its class's factor and divides the
     mean by the factors' sum; the sum over labels is then no constant, so a robust loss is no longer one.
+    ``in_place`` makes the gradient in the logits' memory. `Options` says more.
 
     A new loss gives `per_sample`, `properties`, and the class variables, and `formula` where one fused pass
     can evaluate it; its hyperparameters are the keyword-only arguments of ``__init__`` and attributes of the
@@ -73,22 +74,34 @@ class Loss(nn.Module, ABC):
     reduction: Reduction
     ignore_index: int
     weight: Tensor | None
+    in_place: bool
 
     def __init__(
-        self, *, reduction: Reduction = "mean", ignore_index: int = -100, weight: Tensor | None = None
+        self,
+        *,
+        reduction: Reduction = "mean",
+        ignore_index: int = -100,
+        weight: Tensor | None = None,
+        in_place: bool = False,
     ) -> None:
         super().__init__()
         self.register_buffer("weight", None)
-        self.configure(reduction=reduction, ignore_index=ignore_index, weight=weight)
+        self.configure(reduction=reduction, ignore_index=ignore_index, weight=weight, in_place=in_place)
 
     def configure(
-        self, *, reduction: Reduction = "mean", ignore_index: int = -100, weight: Tensor | None = None
+        self,
+        *,
+        reduction: Reduction = "mean",
+        ignore_index: int = -100,
+        weight: Tensor | None = None,
+        in_place: bool = False,
     ) -> None:
-        """Set reduction, ignored label and class weights; raises `NoiseproofError` for what they can't be."""
+        """Set the `Options`; raises `NoiseproofError` for what they can't be."""
         check_reduction(reduction)
         if weight is not None:
             check_weight(weight)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
+        self.in_place = in_place
 
     @abstractmethod
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
@@ -124,8 +137,13 @@ class Loss(nn.Module, ABC):
 
     @property
     def options(self) -> Options:
-        """Reduction, ignored label and class weights."""
-        return {"reduction": self.reduction, "ignore_index": self.ignore_index, "weight": self.weight}
+        """What `configure` set."""
+        return {
+            "reduction": self.reduction,
+            "ignore_index": self.ignore_index,
+            "weight": self.weight,
+            "in_place": self.in_place,
+        }
 
     @property
     def hyperparameters(self) -> dict[str, float]:

@@ -35,6 +35,9 @@ class Options(TypedDict, total=False):
     """The label that marks a position without one; -100 by default."""
     weight: Tensor | None
     """``(C,)``: factor of each label's class, >= 0. The mean is then over the weights."""
+    in_place: bool
+    """Make the gradient in the memory of the logits, which are then no logits any more; False by default. For
+    very many classes: it saves memory of their size, where a compiled kernel evaluates the loss."""
 
 
 def evaluate(
@@ -45,6 +48,7 @@ def evaluate(
     reduction: Reduction = "mean",
     ignore_index: int = -100,
     weight: Tensor | None = None,
+    in_place: bool = False,
 ) -> Tensor:
     """Apply ``formula`` to every labelled position of ``logits`` and reduce.
 
@@ -56,7 +60,7 @@ def evaluate(
     if target.is_floating_point():
         result = _against_probabilities(formula, logits, target, reduction, weight)
     else:
-        result = _against_labels(formula, logits, target, reduction, ignore_index, weight)
+        result = _against_labels(formula, logits, target, reduction, ignore_index, weight, in_place)
     return result.to(_result_dtype(logits))
 
 
@@ -67,23 +71,26 @@ def _against_labels(
     reduction: Reduction,
     ignore_index: int,
     weight: Tensor | None,
+    in_place: bool,
 ) -> Tensor:
     check_labels(logits, target)
+    if in_place and logits.is_leaf and logits.requires_grad:
+        raise NoiseproofError("in_place needs logits that a network has computed, got a leaf of the graph")
     if weight is not None:
         check_weight(weight)
         check_weight_fits(weight, logits)
 
     if logits.dim() > 2 and is_eager(logits):
         rows = _classes_last(logits).flatten(0, -2)
-        result = _against_labels(formula, rows, target.flatten(), reduction, ignore_index, weight)
+        result = _against_labels(formula, rows, target.flatten(), reduction, ignore_index, weight, in_place)
         return result.view_as(target) if reduction == "none" else result
 
     terms = known_terms(formula, logits, target)
     if terms is not None and (weight is None or weight.device.type == "cpu"):
-        return _compiled(formula, terms, logits, target, reduction, ignore_index, weight)
+        return _compiled(formula, terms, logits, target, reduction, ignore_index, weight, in_place)
     terms = known_terms_on_gpu(formula, logits, target)
     if terms is not None and (weight is None or weight.device == logits.device):
-        return _compiled_on_gpu(formula, terms, logits, target, reduction, ignore_index, weight)
+        return _compiled_on_gpu(formula, terms, logits, target, reduction, ignore_index, weight, in_place)
 
     # seen at once where looking is free; it saves the masks
     all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
@@ -109,6 +116,7 @@ def _compiled(
     reduction: Reduction,
     ignore_index: int,
     weight: Tensor | None,
+    in_place: bool,
 ) -> Tensor:
     given = target.long().contiguous()
     floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
@@ -118,7 +126,7 @@ def _compiled(
         ignored = given == ignore_index
         return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, reduction, weight)
 
-    return compiled(logits, terms, batch, total=reduction != "none", plain=plain)
+    return compiled(logits, terms, batch, total=reduction != "none", in_place=in_place, plain=plain)
 
 
 def known_terms_on_gpu(formula: Formula, logits: Tensor, target: Tensor) -> tuple[Term, ...] | None:
@@ -147,6 +155,7 @@ def _compiled_on_gpu(
     reduction: Reduction,
     ignore_index: int,
     weight: Tensor | None,
+    in_place: bool,
 ) -> Tensor:
     from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
 
@@ -157,7 +166,14 @@ def _compiled_on_gpu(
         return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, "none", weight)
 
     return on_device(
-        logits, terms, given, ignore_index=ignore_index, weight=weight, reduction=reduction, plain=plain
+        logits,
+        terms,
+        given,
+        ignore_index=ignore_index,
+        weight=weight,
+        reduction=reduction,
+        in_place=in_place,
+        plain=plain,
     )
 
 

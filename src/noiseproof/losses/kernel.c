@@ -191,7 +191,7 @@ double noiseproof_rows(const float *logits, const int64_t *target, int64_t ignor
     double all = 0;
     float *restrict e = scratch;
     for (int64_t row = first; row < last; row++) {
-        const float *restrict z = logits + row * count;
+        const float *z = logits + row * count;
         int64_t y = target[row];
         double factor = factor_of(y, ignore_index, weight) * scale;
         if (factor == 0) {

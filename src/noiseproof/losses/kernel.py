@@ -89,14 +89,20 @@ def known_terms(formula: Formula, logits: Tensor, target: Tensor) -> tuple[Term,
 
 
 def compiled(
-    logits: Tensor, terms: tuple[Term, ...], batch: Batch, *, total: bool, plain: Callable[[Tensor], Tensor]
+    logits: Tensor,
+    terms: tuple[Term, ...],
+    batch: Batch,
+    *,
+    total: bool,
+    in_place: bool,
+    plain: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Evaluate a sum of terms; ``plain`` is the same in plain PyTorch, for second derivatives.
 
-    ``total``: whether the values are added up.
+    ``total``: whether the values are added up. ``in_place``: whether the gradient takes the logits' memory.
     """
     if torch.is_grad_enabled() and logits.requires_grad:
-        result: Tensor = _Compiled.apply(logits, terms, batch, total, plain)  # type: ignore[no-untyped-call]
+        result: Tensor = _Compiled.apply(logits, terms, batch, total, in_place, plain)  # type: ignore[no-untyped-call]
         return result
     return _result(terms, batch, total, gradient=None)
 
@@ -111,20 +117,28 @@ class _Compiled(torch.autograd.Function):
         terms: tuple[Term, ...],
         batch: Batch,
         total: bool,
+        in_place: bool,
         plain: Callable[[Tensor], Tensor],
     ) -> Tensor:
-        ctx.save_for_backward(logits)
         ctx.terms, ctx.batch, ctx.total, ctx.plain = terms, batch, total, plain
-        ctx.gradient = torch.empty_like(logits)
+        if in_place:
+            ctx.gradient = batch.logits
+            torch.autograd.graph.increment_version(logits)  # so that whoever else needs them finds out
+        else:
+            ctx.save_for_backward(logits)
+            ctx.gradient = torch.empty_like(logits)
         return _result(terms, batch, total, ctx.gradient)
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        nothing = (None,) * 5
+        gradient, ctx.gradient = ctx.gradient, None
+        again = gradient is None or torch.is_grad_enabled() or is_batched(upstream)
+        if again and not ctx.saved_tensors:
+            raise RuntimeError("a loss with in_place=True has a single gradient: its logits are gone")
         if torch.is_grad_enabled() or is_batched(upstream):
             # somebody wants to differentiate the gradient, or many gradients at once
-            (logits,) = ctx.saved_tensors
-            return differentiate(ctx.plain, logits, upstream), None, None, None, None
-        gradient, ctx.gradient = ctx.gradient, None
+            return differentiate(ctx.plain, ctx.saved_tensors[0], upstream), *nothing
         if gradient is None:  # given away by an earlier backward
             gradient = torch.empty_like(ctx.saved_tensors[0])
             ctx.batch.evaluate(ctx.terms, None, gradient)
@@ -132,7 +146,7 @@ class _Compiled(torch.autograd.Function):
             gradient.mul_(upstream.unsqueeze(1))
         elif upstream.item() != 1:
             gradient.mul_(upstream)
-        return gradient, None, None, None, None
+        return gradient, *nothing
 
 
 def _result(terms: tuple[Term, ...], batch: Batch, total: bool, gradient: Tensor | None) -> Tensor:

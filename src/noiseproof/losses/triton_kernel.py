@@ -45,13 +45,14 @@ def on_device(
     ignore_index: int,
     weight: Tensor | None,
     reduction: str,
+    in_place: bool = False,
     plain: Callable[[Tensor], Tensor],
 ) -> Tensor:
     """Evaluate a sum of terms on logits ``(N, C)``; ``plain`` is the same in PyTorch, for second derivatives.
 
     A label out of range gives NaN, since nobody looks at it on the device.
     """
-    values: Tensor = _OnDevice.apply(logits, terms, target, ignore_index, weight, plain)  # type: ignore[no-untyped-call]
+    values: Tensor = _OnDevice.apply(logits, terms, target, ignore_index, weight, in_place, plain)  # type: ignore[no-untyped-call]
     if reduction == "none":
         return values
     if reduction == "sum":
@@ -72,11 +73,12 @@ class _OnDevice(torch.autograd.Function):
         target: Tensor,
         ignore_index: int,
         weight: Tensor | None,
+        in_place: bool,
         plain: Callable[[Tensor], Tensor],
     ) -> Tensor:
         values, kept = statistics(logits, terms, target, ignore_index, weight)
         ctx.save_for_backward(logits, target, kept)
-        ctx.terms, ctx.plain = terms, plain
+        ctx.terms, ctx.in_place, ctx.plain = terms, in_place, plain
         return values
 
     @staticmethod
@@ -85,8 +87,11 @@ class _OnDevice(torch.autograd.Function):
         if torch.is_grad_enabled() or is_batched(upstream):
             result = differentiate(ctx.plain, logits, upstream)
         else:
-            result = gradient(logits, ctx.terms, target, kept, upstream)
-        return result, None, None, None, None, None
+            result = logits.detach() if ctx.in_place else torch.empty_like(logits)
+            gradient(logits, ctx.terms, target, kept, upstream, result)
+            if ctx.in_place:
+                torch.autograd.graph.increment_version(logits)  # so that whoever else needs them finds out
+        return result, None, None, None, None, None, None
 
 
 def statistics(
@@ -118,14 +123,13 @@ def statistics(
 
 
 def gradient(
-    logits: Tensor, terms: tuple[Term, ...], target: Tensor, kept: Tensor, upstream: Tensor
-) -> Tensor:
-    """Give the gradient over the logits, from the ``(N,)`` gradient over the values."""
+    logits: Tensor, terms: tuple[Term, ...], target: Tensor, kept: Tensor, upstream: Tensor, result: Tensor
+) -> None:
+    """Write the gradient over the logits into ``result``, from the ``(N,)`` gradient over the values."""
     rows, num_classes = logits.shape
-    result = torch.empty_like(logits)
     block = min(triton.next_power_of_2(num_classes), LARGEST_GRADIENT_BLOCK)
     if rows == 0:
-        return result
+        return
     with _on_device_of(logits):
         _gradient[(rows, triton.cdiv(num_classes, block))](
             logits,
@@ -139,7 +143,6 @@ def gradient(
             BLOCK=block,
             num_warps=_warps(block),
         )
-    return result
 
 
 def _on_device_of(tensor: Tensor) -> AbstractContextManager[Any]:
