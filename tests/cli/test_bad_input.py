@@ -35,6 +35,11 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run tiny.yaml", ["unknown study 'tiny.yaml'"]),
         ("run typo.toml", ["study 'typo.toml'", "unknown field 'recipe.epohcs'; did you mean 'epochs'?"]),
         ("run half.toml", ["study 'half.toml' is not valid TOML"]),
+        # certificates
+        ("certify ncee", ["unknown loss 'ncee' at column 1; did you mean 'nce'?"]),
+        ("certify nce --classes 1", ["num_classes must be a whole number from 2 to 1000, got 1"]),
+        ("certify nce --figure forces.gif", ["must end in .png, .svg or .pdf, got 'forces.gif'"]),
+        ("compare nowhere", ["'nowhere' holds no record of a finished run"]),
         # numbers
         ("run smoke --seeds 0", ["--seeds must be at least 1, got 0"]),
         ("run smoke --seeds -1", ["--seeds must be at least 1, got -1"]),

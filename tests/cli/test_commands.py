@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ import pytest
 from noiseproof import __version__
 from noiseproof.cli import main
 from noiseproof.cli.display import show_run
-from noiseproof.losses import CATALOGUE
+from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.report import CLAIMS
 from noiseproof.study import Archive, load_study
 
 Ran = subprocess.CompletedProcess[str]
 Run = Callable[..., Ran]
 
-COMMANDS = ("run", "train", "report", "losses", "audit")
+COMMANDS = ("run", "train", "report", "compare", "losses", "certify", "audit")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -312,6 +313,39 @@ def test_losses_lists_the_catalogue(cli: Run) -> None:
         assert re.search(rf"│ {re.escape(str(cls()))} +│ {first} ", ran.stdout)
     assert "sum over 10" in ran.stdout
     assert "sum over 4" in cli("losses", "--classes", "4").stdout
+
+
+def test_certify_prints_the_certificate_and_draws_it(cli: Run, here: Path) -> None:
+    ran = cli("certify", "nce+mae", "--classes", "4", "--figure", "forces.svg")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.startswith("nce + mae, 4 classes\n  range               0 to 3\n")
+    assert "claims              all borne out" in ran.stdout
+    assert ran.stdout.rstrip().endswith("figure in forces.svg")
+    assert (here / "forces.svg").read_text().startswith("<?xml")
+
+
+def test_certify_gives_json_to_programs(cli: Run) -> None:
+    data = json.loads(cli("certify", "ce", "--classes", "3", "--json").stdout)
+    assert (data["loss"], data["num_classes"], data["constant_sum"]) == ("ce", 3, False)
+
+
+def test_certify_says_what_is_refuted(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = MeanAbsoluteError.properties
+
+    def boast(loss: MeanAbsoluteError, num_classes: int) -> Properties:
+        return replace(honest(loss, num_classes), upper=1.0)
+
+    monkeypatch.setattr(MeanAbsoluteError, "properties", boast)
+    assert "claims              refuted: upper bound: claimed 1.0, computed 2" in cli("certify", "mae").stdout
+
+
+def test_compare_ranks_results(cli: Run, here: Path) -> None:
+    for folder in ("a", "b"):
+        assert cli("run", "tiny.toml", "--out", folder).returncode == 0
+    ran = cli("compare", "a", "b")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert re.search(r"│ a +│ 4 ", ran.stdout)
+    assert cli("compare", "a", "nowhere").returncode == 2
 
 
 def test_audit_shows_what_was_asked_and_what_was_drawn(cli: Run) -> None:

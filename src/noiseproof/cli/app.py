@@ -147,6 +147,17 @@ def report(folder: Annotated[Path, typer.Argument(help="What --out was.")]) -> N
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(help="Two or more folders, each what an --out was.")],
+) -> None:
+    """Rank results by how near they come to the published study, on the cells that all of them have."""
+    from noiseproof.cli.display import show_nearest
+    from noiseproof.report import load_results, nearest, published
+
+    show_nearest(nearest({str(folder): load_results(folder) for folder in folders}, published()))
+
+
+@app.command()
 def losses(classes: Annotated[int, typer.Option(help="Number of classes K.")] = 10) -> None:
     """List every loss with what is known of it."""
     from noiseproof.cli.display import show_losses

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from noiseproof.certificates import Certificate
 from noiseproof.losses import CATALOGUE
-from noiseproof.report import Report, Table
+from noiseproof.report import Comparison, Report, Table
 from noiseproof.report.tables import entry_text
 from noiseproof.study import Record
 
@@ -88,6 +88,21 @@ def show_certificate(certificate: Certificate, refuted: Sequence[str]) -> None:
     claims = f"[red]refuted:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
     console.print(f"  {'claims':<20}{claims}", highlight=False, soft_wrap=True)
     console.print()
+
+
+def show_nearest(ranked: Sequence[tuple[str, Comparison]]) -> None:
+    """Print results by their distance from the study, the nearest first."""
+    grid = Grid("results", "cells", "mean absolute difference", "mean rank correlation")
+    for name, comparison in ranked:
+        rank = comparison.mean_rank_correlation
+        known = comparison.num_cells > 0
+        grid.add_row(
+            escape(name),
+            str(comparison.num_cells),
+            f"{comparison.mean_absolute_difference:.2f}" if known else "no cell in common",
+            "" if rank is None else f"{rank:.2f}",
+        )
+    _console().print(grid)
 
 
 def _grid(table: Table) -> Grid:

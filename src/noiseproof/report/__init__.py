@@ -1,22 +1,27 @@
 """Reports: tables, figures and claims, all pure functions of records."""
 
 from noiseproof.report.claims import CLAIMS, Claim, Verdict
+from noiseproof.report.comparison import Comparison, compare, nearest
 from noiseproof.report.figures import figures
 from noiseproof.report.results import Cell, MissingResultError, Results, from_records, published
 from noiseproof.report.tables import Table, table
-from noiseproof.report.writing import Report, write_report
+from noiseproof.report.writing import Report, load_results, write_report
 
 __all__ = [
     "CLAIMS",
     "Cell",
     "Claim",
+    "Comparison",
     "MissingResultError",
     "Report",
     "Results",
     "Table",
     "Verdict",
+    "compare",
     "figures",
     "from_records",
+    "load_results",
+    "nearest",
     "published",
     "table",
     "write_report",

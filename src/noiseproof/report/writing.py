@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
 from noiseproof.report.claims import CLAIMS, Claim, Verdict
+from noiseproof.report.comparison import Comparison, compare
+from noiseproof.report.comparison import to_csv as comparison_csv
+from noiseproof.report.comparison import to_markdown as comparison_markdown
 from noiseproof.report.figures import FORMATS, figures, render
 from noiseproof.report.results import Results, from_records, published
 from noiseproof.report.tables import Table, table, to_csv, to_latex, to_markdown
@@ -35,11 +38,8 @@ def write_report(folder: Path) -> Report:
     A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
     records, or the folder can't be written to.
     """
-    archive = Archive(folder)
-    records = list(archive.finished().values())
-    if not records:
-        raise NoiseproofError(f"{str(folder)!r} holds no record of a finished run")
-    results, study = from_records(records, archive.plan()), published()
+    records, results = _read(folder)
+    study = published()
     target = make_folder(folder / "report")
     built = tuple(
         table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=study)
@@ -56,8 +56,24 @@ def write_report(folder: Path) -> Report:
         names.append(name)
         for form in FORMATS:
             write_atomically(target / f"{name}.{form}", render(figure, form))
-    write_atomically(target / "report.md", _markdown(results, records, built, judged, names))
+    beside = compare(results, study) if results.data == study.data else None
+    if beside is not None and beside.num_cells:
+        write_atomically(target / "comparison.csv", comparison_csv(beside))
+    write_atomically(target / "report.md", _markdown(results, records, built, judged, beside, names))
     return Report(target, built, judged)
+
+
+def load_results(folder: Path) -> Results:
+    """Collect what the records in ``folder/runs/`` say; errors as for `write_report`."""
+    return _read(folder)[1]
+
+
+def _read(folder: Path) -> tuple[list[Record], Results]:
+    archive = Archive(folder)
+    records = list(archive.finished().values())
+    if not records:
+        raise NoiseproofError(f"{str(folder)!r} holds no record of a finished run")
+    return records, from_records(records, archive.plan())
 
 
 def _claims_csv(judged: Iterable[tuple[Claim, Verdict, Verdict]]) -> str:
@@ -74,7 +90,8 @@ def _markdown(
     results: Results,
     records: list[Record],
     built: Iterable[Table],
-    judged: Iterable[tuple[Claim, Verdict, Verdict]],
+    judged: Sequence[tuple[Claim, Verdict, Verdict]],
+    beside: Comparison | None,
     figure_names: Iterable[str],
 ) -> str:
     parts = [f"# {results.data}: losses under label noise\n"]
@@ -88,6 +105,11 @@ def _markdown(
         )
         + "\n\nThe figures behind each verdict are in `claims.csv`.\n"
     )
+    if beside is not None and beside.num_cells:
+        both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
+        asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)
+        parts.append(comparison_markdown(beside))
+        parts.append(f"Of the {asked} claims that both have the data for, {both} hold in both.\n")
     parts += [f"![{name}]({name}.png)\n" for name in figure_names]
     parts.append("## Provenance\n")
     parts.append(_provenance(records))
