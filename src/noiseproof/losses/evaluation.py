@@ -61,7 +61,8 @@ def evaluate(
         result = _against_probabilities(formula, logits, target, reduction, weight)
     else:
         result = _against_labels(formula, logits, target, reduction, ignore_index, weight, in_place)
-    return result.to(_result_dtype(logits))
+    wanted = _result_dtype(logits)
+    return result if result.dtype is wanted else result.to(wanted)
 
 
 def _against_labels(

@@ -11,6 +11,8 @@
    classes are shaped for the vectorizer. Infinite and undefined logits spread as they do in PyTorch. */
 
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,11 +183,9 @@ double noiseproof_count(const int64_t *target, int64_t rows, int64_t count, int6
     return total;
 }
 
-/* Rows `first` to `last` of logits (rows, count) in float32, whose labels are in range. Gives the sum of their
-   values, each times what the row counts and `scale`. Writes the values into `values` and dvalue/dlogits into
-   `gradient`, which may be `logits` itself; either may be null. `scratch` has (1 + curved terms) * count floats. */
+/* Rows `first` to `last`, as noiseproof_rows has them. */
 FOR_EACH_PROCESSOR
-double noiseproof_rows(const float *logits, const int64_t *target, int64_t ignore_index, const float *weight,
+static double some_rows(const float *logits, const int64_t *target, int64_t ignore_index, const float *weight,
                        double scale, int64_t first, int64_t last, int64_t count, const struct term *terms,
                        int32_t num_terms, float *values, float *gradient, float *scratch) {
     double all = 0;
@@ -286,4 +286,115 @@ double noiseproof_rows(const float *logits, const int64_t *target, int64_t ignor
         out[y] += (float)(of_label * factor);
     }
     return all;
+}
+
+/* ------------------------------------------------------------------------------------------------- threads
+
+   A batch of a few hundred kilobytes is done in less time than it takes to wake a thread of Python's, so the helpers
+   are kept here, asleep. One batch at a time has them; another that comes meanwhile does without. */
+
+enum { MOST_THREADS = 64 };
+
+struct batch {
+    const float *logits;
+    const int64_t *target;
+    int64_t ignore_index, rows, count;
+    const float *weight;
+    double scale;
+    const struct term *terms;
+    int32_t num_terms;
+    float *values, *gradient, *scratch;
+    int64_t scratch_size;
+    int parts;
+    double totals[MOST_THREADS];
+    atomic_int pending;
+};
+
+static pthread_mutex_t entrance = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
+static struct batch *current;
+static uint64_t generation;
+static int helpers;
+
+static void do_part(struct batch *b, int i) {
+    b->totals[i] = some_rows(b->logits, b->target, b->ignore_index, b->weight, b->scale, b->rows * i / b->parts,
+                             b->rows * (i + 1) / b->parts, b->count, b->terms, b->num_terms, b->values, b->gradient,
+                             b->scratch + i * b->scratch_size);
+}
+
+static void *help(void *argument) {
+    int i = (int)(intptr_t)argument;
+    uint64_t seen = 0;
+    pthread_mutex_lock(&lock);
+    for (;;) {
+        while (generation == seen) pthread_cond_wait(&wake, &lock);
+        seen = generation;
+        struct batch *batch = current;
+        if (!batch || i >= batch->parts) continue;
+        pthread_mutex_unlock(&lock);
+        do_part(batch, i);
+        pthread_mutex_lock(&lock);
+        if (atomic_fetch_sub(&batch->pending, 1) == 1) pthread_cond_signal(&done);
+    }
+    return 0;
+}
+
+/* A forked process has none of the helpers, whatever its copy of the count says. */
+static void forget_helpers(void) {
+    helpers = 0;
+    generation = 0;
+    current = 0;
+    pthread_mutex_init(&entrance, 0);
+    pthread_mutex_init(&lock, 0);
+    pthread_cond_init(&wake, 0);
+    pthread_cond_init(&done, 0);
+}
+
+/* Have that many helpers; gives how many there are. */
+static int call_helpers(int wanted) {
+    static int registered;
+    if (!registered) registered = !pthread_atfork(0, 0, forget_helpers);
+    while (helpers < wanted) {
+        pthread_t thread;
+        pthread_attr_t detached;
+        pthread_attr_init(&detached);
+        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+        int failed = pthread_create(&thread, &detached, help, (void *)(intptr_t)(helpers + 1));
+        pthread_attr_destroy(&detached);
+        if (failed) break;
+        helpers++;
+    }
+    return helpers < wanted ? helpers : wanted;
+}
+
+/* Logits (rows, count) in float32, whose labels are in range, on up to `threads` threads. Gives the sum of the rows'
+   values, each times what the row counts and `scale`. Writes the values into `values` and dvalue/dlogits into
+   `gradient`, which may be `logits` itself; either may be null. `scratch` has `scratch_size`, (1 + curved terms) *
+   count, floats for each thread. */
+double noiseproof_rows(const float *logits, const int64_t *target, int64_t ignore_index, const float *weight,
+                       double scale, int64_t rows, int64_t count, const struct term *terms, int32_t num_terms,
+                       float *values, float *gradient, float *scratch, int64_t scratch_size, int32_t threads) {
+    if (threads > MOST_THREADS) threads = MOST_THREADS;
+    if (threads < 2 || pthread_mutex_trylock(&entrance))
+        return some_rows(logits, target, ignore_index, weight, scale, 0, rows, count, terms, num_terms, values,
+                         gradient, scratch);
+    struct batch batch = {logits,   target, ignore_index, rows,    count,        weight, scale, terms, num_terms,
+                          values, gradient, scratch,      scratch_size, 1 + call_helpers(threads - 1)};
+    atomic_init(&batch.pending, batch.parts - 1);
+    pthread_mutex_lock(&lock);
+    current = &batch;
+    generation++;
+    pthread_cond_broadcast(&wake);
+    pthread_mutex_unlock(&lock);
+    do_part(&batch, 0);
+    for (int spin = 0; spin < 10000 && atomic_load(&batch.pending); spin++)
+        ; /* the parts are alike, so the others are nearly done */
+    pthread_mutex_lock(&lock);
+    while (atomic_load(&batch.pending)) pthread_cond_wait(&done, &lock);
+    current = 0;
+    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&entrance);
+    double total = 0;
+    for (int i = 0; i < batch.parts; i++) total += batch.totals[i];
+    return total;
 }

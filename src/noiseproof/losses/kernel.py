@@ -6,12 +6,9 @@ It is compiled when the package is installed. Without a C compiler it is not the
 from __future__ import annotations
 
 import ctypes
-import os
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,7 @@ LIBRARY = Path(__file__).with_name("libkernel.so")
 MOST_TERMS = 16
 """As ``kernel.c`` has it."""
 
-WORTH_A_THREAD = 1 << 16
+WORTH_A_THREAD = 1 << 15
 """Logits of a batch for each thread: measured on two cores, fewer are done before a thread is awake."""
 
 
@@ -57,7 +54,7 @@ def load(library: Path, source: Path) -> ctypes.CDLL | None:
     loaded.noiseproof_rows.restype = number
     loaded.noiseproof_rows.argtypes = (
         *(pointer, pointer, integer, pointer, number),
-        *(integer, integer, integer, pointer, ctypes.c_int32, pointer, pointer, pointer),
+        *(integer, integer, pointer, ctypes.c_int32, pointer, pointer, pointer, integer, ctypes.c_int32),
     )
     return loaded if same else None
 
@@ -195,41 +192,22 @@ class Batch:
         known, scratch_rows = _prepared(terms)
         rows, num_classes = self.logits.shape
 
-        def part(first: int, last: int) -> float:
-            assert _library is not None
-            scratch = torch.empty(scratch_rows * num_classes, dtype=torch.float32)
-            total: float = _library.noiseproof_rows(
-                self.logits.data_ptr(),
-                self.target.data_ptr(),
-                self.ignore_index,
-                None if self.weight is None else self.weight.data_ptr(),
-                self.scale,
-                first,
-                last,
-                num_classes,
-                known,
-                len(terms),
-                None if values is None else values.data_ptr(),
-                None if gradient is None else gradient.data_ptr(),
-                scratch.data_ptr(),
-            )
-            return total
-
-        threads = min(torch.get_num_threads(), rows, self.logits.numel() // WORTH_A_THREAD)
-        if threads < 2:
-            return part(0, rows)
-        ends = [rows * i // threads for i in range(threads + 1)]
-        others = [_pool().submit(part, *span) for span in pairwise(ends[1:])]
-        return part(ends[0], ends[1]) + sum(other.result() for other in others)
-
-
-_pools: dict[int, ThreadPoolExecutor] = {}
-
-
-def _pool() -> ThreadPoolExecutor:
-    """Give this process's threads; a forked process has none of its parent's."""
-    process = os.getpid()
-    if process not in _pools:
-        _pools.clear()
-        _pools[process] = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="noiseproof")
-    return _pools[process]
+        threads = max(1, min(torch.get_num_threads(), rows, self.logits.numel() // WORTH_A_THREAD))
+        scratch = torch.empty(threads * scratch_rows * num_classes, dtype=torch.float32)
+        total: float = _library.noiseproof_rows(
+            self.logits.data_ptr(),
+            self.target.data_ptr(),
+            self.ignore_index,
+            None if self.weight is None else self.weight.data_ptr(),
+            self.scale,
+            rows,
+            num_classes,
+            known,
+            len(terms),
+            None if values is None else values.data_ptr(),
+            None if gradient is None else gradient.data_ptr(),
+            scratch.data_ptr(),
+            scratch_rows * num_classes,
+            threads,
+        )
+        return total
