@@ -82,6 +82,14 @@ INLINE float log_of(float u) {
     return x + y + n * 0.693359375f;
 }
 
+/* u^(-1/2) for normal u > 0 to 2 ulp: a guess from the bits, made exact by Newton. The processor's own root and
+   quotient are several times slower. */
+INLINE float inverse_root_of(float u) {
+    float y = as_float(0x5f3759dfu - (as_bits(u) >> 1));
+    for (int step = 0; step < 3; step++) y = y * (1.5f - 0.5f * u * y * y);
+    return y;
+}
+
 /* One log p with p and 1 - p, in double precision. */
 struct point {
     double l, p, gap;
@@ -135,7 +143,7 @@ INLINE void focal_sums(const float *restrict z, const float *restrict e, float *
         d += slope;                                                                                                    \
     }
         if (g == 0.5f) {
-            OVER_CHUNK(1.0f / sqrtf(u))
+            OVER_CHUNK(inverse_root_of(u))
         } else if (g == 1.0f) {
             OVER_CHUNK(1.0f)
         } else if (g == 2.0f) {
