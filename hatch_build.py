@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 import zlib
 from pathlib import Path
 from typing import Any
@@ -46,5 +47,6 @@ class CompileKernel(BuildHookInterface[Any]):
             return
         unfinished.replace(library)
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        # of one platform, but for any Python: nothing of Python's is compiled
+        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
         build_data["artifacts"].append("/src/noiseproof/losses/libkernel.so")
