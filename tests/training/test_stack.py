@@ -16,7 +16,7 @@ from torch.testing import assert_close
 
 from noiseproof.data import Dataset
 from noiseproof.models import MLP, Model, ResNet18, build_initialized
-from noiseproof.training import Recipe, Run, StackedTraining, stack_sizes
+from noiseproof.training import Recipe, Run, StackedTraining, evenly, largest_stack
 from noiseproof.training.engine import CACHED_WEIGHTS
 from noiseproof.training.stack import Stack
 
@@ -259,7 +259,7 @@ TINY = Dataset(
 def test_stacks_are_balanced_few_and_fit_the_cache(num_runs: int, width: int) -> None:
     model = MLP(hidden=(width,))
     num_weights = (3 * 4 * 4 + 1) * width + (width + 1) * 5
-    sizes = stack_sizes(num_runs, model, TINY)
+    sizes = evenly(num_runs, largest_stack(model, TINY))
     assert sum(sizes) == num_runs
     assert all(size >= 1 for size in sizes)
     assert not sizes or max(sizes) - min(sizes) <= 1
@@ -270,12 +270,12 @@ def test_stacks_are_balanced_few_and_fit_the_cache(num_runs: int, width: int) ->
 
 
 def test_a_network_larger_than_the_cache_is_trained_alone() -> None:
-    assert stack_sizes(5, ResNet18(), TINY) == [1] * 5
+    assert largest_stack(ResNet18(), TINY) == 1
 
 
 def test_sizing_stacks_touches_no_global_random_state(
     global_random_states: Callable[[], tuple[object, ...]],
 ) -> None:
     before = global_random_states()
-    stack_sizes(5, ResNet18(), TINY)
+    largest_stack(ResNet18(), TINY)
     assert global_random_states() == before

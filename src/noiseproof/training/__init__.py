@@ -4,7 +4,7 @@ from noiseproof.training.base import Run, Training
 from noiseproof.training.checkpoint import Checkpoint
 from noiseproof.training.concurrency import Plan, free_memory, plan
 from noiseproof.training.concurrent import ConcurrentTraining, Way
-from noiseproof.training.engine import StackedTraining, evenly, largest_stack, stack_sizes
+from noiseproof.training.engine import StackedTraining, evenly, largest_stack
 from noiseproof.training.history import History
 from noiseproof.training.recipe import Recipe
 
@@ -22,5 +22,4 @@ __all__ = [
     "free_memory",
     "largest_stack",
     "plan",
-    "stack_sizes",
 ]

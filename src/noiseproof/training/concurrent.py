@@ -50,6 +50,11 @@ class Way:
     streams: int | None = None
     graphed: bool = True
 
+    @property
+    def precision(self) -> str:
+        """The dtype in which networks are computed, by name."""
+        return str(self.compute or torch.float32).removeprefix("torch.")
+
     @classmethod
     def usual(cls, device: torch.device) -> Way:
         """Give bfloat16 on a GPU, and float32 on the CPU."""
@@ -101,7 +106,7 @@ class ConcurrentTraining(Training):
     @property
     def precision(self) -> str:
         """What the networks are computed in; weights and losses are float32 in any case."""
-        return super().precision if self.way.compute is None else str(self.way.compute).removeprefix("torch.")
+        return self.way.precision
 
     def advance(self) -> None:
         """Train a step, on a GPU a few of one epoch; after its last, evaluate and extend the histories."""

@@ -165,11 +165,6 @@ def _row(stacked: State, r: int) -> State:
     return {name: value[r].detach().cpu().clone() for name, value in stacked.items()}
 
 
-def stack_sizes(num_runs: int, model: Model, dataset: Dataset) -> list[int]:
-    """Split ``num_runs`` runs evenly into stacks whose weights stay in a core's cache."""
-    return evenly(num_runs, largest_stack(model, dataset))
-
-
 def largest_stack(model: Model, dataset: Dataset) -> int:
     """Give how many runs make a stack whose weights stay in a core's cache; at least one.
 

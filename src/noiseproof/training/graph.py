@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 WARM_UPS = 3
-"""Calls before a capture, in which libraries choose their kernels; PyTorch's notes on CUDA graphs have three."""
+"""Calls before a capture, in which libraries choose their kernels: PyTorch's notes on CUDA graphs say 3."""
 
 
 class Graph:
