@@ -126,10 +126,18 @@ def measure(samples: int, classes: int, device: torch.device, compiled: bool) ->
     ]
 
 
+def _size(text: str) -> tuple[int, int]:
+    samples, classes = text.split(",")
+    return int(samples), int(classes)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--compile", action="store_true", help="measure torch.compile too")
     options.add_argument("--device", default="cpu")
+    options.add_argument(
+        "--sizes", nargs="+", type=_size, default=SIZES, metavar="N,K", help="such as 128,10 4096,1000"
+    )
     options.add_argument("--out", type=Path, help="CSV; benchmarks/losses_<device>.csv by default")
     given = options.parse_args()
     device = torch.device(given.device)
@@ -138,7 +146,7 @@ def main() -> None:
     )
     print(f"{device.type}, {name}, torch {torch.__version__}, float32; forward and backward")
     rows = []
-    for samples, classes in SIZES:
+    for samples, classes in given.sizes:
         found = measure(samples, classes, device, given.compile)
         rows += found
         for row in found:
