@@ -194,13 +194,14 @@ class _Conductor:
 
     def train(self, group: Group) -> Ended:
         """Train a group to its end, or until it has to stop; then everything is saved."""
+        ended: Ended
         try:
-            return self._train(group)
+            ended = self._train(group)
         except torch.OutOfMemoryError:
-            pass
+            ended = "out of memory"
         # only here is the training gone, to which the error's traceback led
         free_memory(self.device)
-        return "out of memory"
+        return ended
 
     def _train(self, group: Group) -> Ended:
         training = self.engine.begin([run.spec for run in group.runs])

@@ -24,7 +24,7 @@ SHARE = 0.85
 COMPILING_PAYS = 300.0
 """Seconds of training ahead from which on it is tried whether compiling, about a minute, makes it faster."""
 
-TRIAL = 2.0
+TRIAL = 1.0
 """Seconds of each trial."""
 
 

@@ -57,8 +57,9 @@ class Way:
 
     @classmethod
     def usual(cls, device: torch.device) -> Way:
-        """Give bfloat16 on a GPU, and float32 on the CPU."""
-        return cls(compute=torch.bfloat16 if device.type == "cuda" else None)
+        """Give bfloat16 on a GPU that computes in it, else float32."""
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return cls(compute=torch.bfloat16 if half else None)
 
 
 class ConcurrentTraining(Training):

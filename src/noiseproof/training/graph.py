@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +14,10 @@ Result = TypeVar("Result")
 
 WARM_UPS = 3
 """Calls before a capture, in which libraries choose their kernels: PyTorch's notes on CUDA graphs say 3."""
+
+
+CAPTURED = -1
+"""The number of the stream that is captured; those that it forks into count from 0."""
 
 
 class Graph:
@@ -44,7 +49,7 @@ class Graph:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             # warmed up on the very stream that is captured: libraries keep their workspaces by stream
-            stream = _stream(device)
+            stream = _stream(device, CAPTURED)
             stream.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(stream):
                 warm_up(function, changes)
@@ -91,7 +96,7 @@ class Streams:
 
     def __init__(self, device: torch.device, number: int) -> None:
         self._device = device
-        self._streams = [_stream(device) for _ in range(number)] if device.type == "cuda" else []
+        self._streams = [_stream(device, i) for i in range(number)] if device.type == "cuda" else []
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Give ``[work(item) for item in items]``, forked from the current stream and joined to it.
@@ -113,5 +118,7 @@ class Streams:
         return results
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream:
+@cache
+def _stream(device: torch.device, number: int) -> torch.cuda.Stream:
+    """Give a stream, the same for the same number: libraries keep a workspace for each that they have seen."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
