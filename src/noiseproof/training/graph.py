@@ -120,5 +120,5 @@ class Streams:
 
 @cache
 def _stream(device: torch.device, number: int) -> torch.cuda.Stream:
-    """Give a stream, the same for the same number: libraries keep a workspace for each that they have seen."""
+    """Give the stream of a number, always the same: libraries keep a workspace for each that they saw."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
