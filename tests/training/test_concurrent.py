@@ -22,7 +22,7 @@ from noiseproof.training.checkpoint import load, save
 CPU = torch.device("cpu")
 MakeRun = Callable[..., Run]
 Begin = Callable[..., ConcurrentTraining]
-Train = Callable[[Sequence[Run]], StackedTraining]
+Train = Callable[[Sequence[Run]], Training]
 
 COMPARED = pytest.mark.parametrize(
     ("network", "precision"),

@@ -16,11 +16,11 @@ from torch.testing import assert_close
 
 from noiseproof.data import Dataset
 from noiseproof.models import MLP, Model, ResNet18, build_initialized
-from noiseproof.training import Recipe, Run, StackedTraining, evenly, largest_stack
+from noiseproof.training import Recipe, Run, StackedTraining, Training, evenly, largest_stack
 from noiseproof.training.engine import CACHED_WEIGHTS
 from noiseproof.training.stack import Stack
 
-Train = Callable[[Sequence[Run]], StackedTraining]
+Train = Callable[[Sequence[Run]], Training]
 MakeRun = Callable[..., Run]
 
 COMPARED = pytest.mark.parametrize(
@@ -47,7 +47,7 @@ STACKS = {
 
 
 @pytest.fixture(scope="module")
-def trained_alone() -> dict[tuple[str, str, str], StackedTraining]:
+def trained_alone() -> dict[tuple[str, str, str], Training]:
     """By network, precision and identity of the run: what several tests compare with."""
     return {}
 
@@ -57,11 +57,11 @@ def alone(
     network: str,
     precision: str,
     train: Train,
-    trained_alone: dict[tuple[str, str, str], StackedTraining],
-) -> Callable[[Run], StackedTraining]:
+    trained_alone: dict[tuple[str, str, str], Training],
+) -> Callable[[Run], Training]:
     """``(run) -> StackedTraining`` at its end, of this run and no other."""
 
-    def of(run: Run) -> StackedTraining:
+    def of(run: Run) -> Training:
         key = (network, precision, run.identity)
         if key not in trained_alone:
             trained_alone[key] = train([run])
@@ -76,7 +76,7 @@ def alone(
 def test_a_run_in_a_stack_is_the_run_alone(
     make_run: MakeRun,
     train: Train,
-    alone: Callable[[Run], StackedTraining],
+    alone: Callable[[Run], Training],
     same_state: Callable[..., None],
     same_history: Callable[..., None],
     members: list[int],
@@ -147,7 +147,7 @@ def test_a_run_that_diverges_leaves_its_neighbours_alone(
     recipe: Recipe,
     make_run: MakeRun,
     train: Train,
-    alone: Callable[[Run], StackedTraining],
+    alone: Callable[[Run], Training],
     same_state: Callable[..., None],
     same_history: Callable[..., None],
     bad: type[nn.Module],

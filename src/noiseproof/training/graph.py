@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, TypeVar
@@ -46,6 +47,7 @@ class Graph:
         """
         if device.type != "cuda":
             return cls(function)
+        gc.collect()  # a graph of an earlier training that was freed during a capture would end it
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
             # warmed up on the very stream that is captured: libraries keep their workspaces by stream
