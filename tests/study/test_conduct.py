@@ -22,7 +22,8 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study
-from noiseproof.training import ConcurrentTraining, StackedTraining
+from noiseproof.study.group import PendingRun
+from noiseproof.training import ConcurrentTraining, Plan, StackedTraining, Way
 
 Change = Callable[[Study, Mapping[str, object]], Study]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -510,6 +511,49 @@ def test_a_study_goes_from_a_gpu_to_the_cpu(
     as_on_a_gpu.undo()
     assert conduct(study, tmp_path).ended == "finished"
     assert_close(results(tmp_path), whole)
+
+
+def test_the_device_decides_on_the_engine(
+    study: Study, tiny_data: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, asked = tiny_data(0), []
+
+    def found(*arguments: object, images_ahead: int) -> Plan:
+        asked.append(images_ahead)
+        return Plan(at_once=3, way=Way(compute=torch.bfloat16))
+
+    monkeypatch.setattr(MODULE, "plan", found)
+    runs = [PendingRun(config, dataset).spec for config in study.runs()]
+    cpu = MODULE.engine(study, dataset, runs, torch.device("cpu"))
+    assert isinstance(cpu.begin(runs), StackedTraining)
+    assert (cpu.precision, asked) == ("float32", [])
+    gpu = MODULE.engine(study, dataset, runs, torch.device("cuda"))
+    assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
+    assert asked == [6 * 3 * 60]  # runs, epochs, images
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("default")
+def test_a_study_goes_between_a_gpu_and_the_cpu(
+    study: Study, tmp_path: Path, after: After, results: Results, whole: dict[str, Any]
+) -> None:
+    assert conduct(study, tmp_path, device="cpu", interrupted=after(5)).ended == "interrupted"
+    assert conduct(study, tmp_path, device="cuda", interrupted=after(1)).ended == "interrupted"
+    assert {checkpoint.step for checkpoint in Archive(tmp_path).under_way().values()} == {6}
+    assert conduct(study, tmp_path, device="cpu").ended == "finished"
+    for name, record in results(tmp_path).items():
+        assert record["status"] == "finished"
+        assert record["history"]["test"] == pytest.approx(whole[name]["history"]["test"], abs=0.2)
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("default")
+def test_a_study_finishes_on_a_gpu(study: Study, tmp_path: Path) -> None:
+    assert conduct(study, tmp_path, device="cuda").ended == "finished"
+    for record in Archive(tmp_path).finished().values():
+        assert record.status == "finished"
+        assert record.provenance.precision == "bfloat16"
+        assert record.provenance.device == torch.cuda.get_device_name()
 
 
 # ------------------------------------------------------------------------------------------- in time
