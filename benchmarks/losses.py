@@ -140,11 +140,17 @@ def measure(
     ]
 
 
+def _size(text: str) -> tuple[int, int]:
+    samples, classes = text.split(",")
+    return int(samples), int(classes)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--compile", action="store_true", help="measure torch.compile too")
     options.add_argument("--device", default="cpu")
     options.add_argument("--dtype", default="float32", choices=DTYPES)
+    options.add_argument("--sizes", nargs="+", type=_size, metavar="N,K", help="such as 128,10 4096,1000")
     options.add_argument("--out", type=Path, help="CSV; benchmarks/losses_<device>.csv by default")
     given = options.parse_args()
     device = torch.device(given.device)
@@ -153,7 +159,7 @@ def main() -> None:
     )
     print(f"{device.type}, {name}, torch {torch.__version__}, {given.dtype}; forward and backward")
     rows = []
-    for samples, classes in SIZES[device.type]:
+    for samples, classes in given.sizes or SIZES[device.type]:
         found = measure(samples, classes, device, getattr(torch, given.dtype), given.compile)
         rows += found
         for row in found:

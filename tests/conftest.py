@@ -8,9 +8,20 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+GPU_IS_HERE = torch.cuda.is_available()
+
 # Triton looks at it once, when it is imported: where there is no GPU, its kernels are interpreted
-if not torch.cuda.is_available():
+if not GPU_IS_HERE:
     os.environ["TRITON_INTERPRET"] = "1"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Only a test that is marked sees a GPU: without one ``auto`` is the CPU, as the others expect."""
+    wants_gpu = item.get_closest_marker("cuda") is not None
+    if wants_gpu and not GPU_IS_HERE:
+        pytest.skip("no NVIDIA GPU here")
+    if GPU_IS_HERE:
+        torch.cuda.is_available = lambda: wants_gpu
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from noiseproof import __version__
 from noiseproof.cli import main
@@ -21,6 +22,7 @@ from noiseproof.cli.display import show_run
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.report import CLAIMS
 from noiseproof.study import Archive, load_study
+from noiseproof.training import StackedTraining
 
 Ran = subprocess.CompletedProcess[str]
 Run = Callable[..., Ran]
@@ -199,6 +201,27 @@ def test_a_diverged_run_is_marked_wherever_it_is_shown(
     assert "the run diverged: its loss was not finite" in capsys.readouterr().out
     assert "[diverged]" in (out / "report" / "table1.md").read_text()
     assert "[diverged]" in ran.stdout
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_out_of_memory_is_marked_wherever_it_is_shown(
+    cli: Run, here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = StackedTraining.advance
+
+    def limited(training: StackedTraining) -> None:
+        if len(training.runs) > 1 or str(training.runs[0].loss) == "ce":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        advance(training)
+
+    monkeypatch.setattr(StackedTraining, "advance", limited)
+    ran = cli("run", "tiny.toml")
+    assert ran.returncode == 0
+    out = here / "out" / "tiny"
+    show_run(Archive(out).finished()["ce_symmetric-0.4_seed-0"], out)
+    assert "out of memory after 0 epochs: the run does not fit the device" in capsys.readouterr().out
+    assert "| CE | out of memory |" in (out / "report" / "table1.md").read_text()
+    assert "out of memory" in ran.stdout
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -48,12 +48,14 @@ def make_record() -> MakeRecord:
             "seconds": 1.5,
             "finished": "2026-01-01T00:00:00+00:00",
         }
+        best = {"epoch": 1 + list(test).index(max(test)), "test_accuracy": max(test)}
+        unfit = status == "out of memory"
         return Record.read(
             {
                 "status": status,
                 "config": config,
-                "test_accuracy": test[-1],
-                "best": {"epoch": 1 + list(test).index(max(test)), "test_accuracy": max(test)},
+                "test_accuracy": None if unfit else test[-1],
+                "best": None if unfit else best,
                 "data": {
                     "name": data,
                     "fingerprint": "f" * 64,

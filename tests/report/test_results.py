@@ -76,6 +76,23 @@ def test_divergence_is_counted(make_record: MakeRecord) -> None:
     assert from_records(records).cell("CE", "symmetric", 0.2).diverged == 2
 
 
+def test_runs_out_of_memory_are_counted_and_averaged_in_nothing(make_record: MakeRecord) -> None:
+    records = [
+        make_record("ce", "symmetric:0.2", 0, test=[0.4, 0.5]),
+        make_record("ce", "symmetric:0.2", 1, test=[0.1, 0.1], status="out of memory"),
+        make_record("mae", "symmetric:0.2", 0, status="out of memory"),
+        make_record("mae", "symmetric:0.2", 1, status="out of memory"),
+    ]
+    results = from_records(records)
+    assert results.cell("CE", "symmetric", 0.2).accuracies == (50.0,)
+    assert len(results.cell("CE", "symmetric", 0.2).curves) == 1
+    assert results.losses == ("CE", "MAE")
+    with pytest.raises(MissingResultError):
+        results.accuracy("MAE", "symmetric", 0.2)
+    noise = Noise("symmetric", 0.2)
+    assert results.out_of_memory == {("CE", noise): 1, ("MAE", noise): 2}
+
+
 def test_rows_and_columns_are_as_planned_and_rates_ascend(make_record: MakeRecord) -> None:
     plan = load_study(
         "smoke",

@@ -157,6 +157,20 @@ def test_divergence_is_marked() -> None:
     assert "Diverged (a loss that was not finite): 2 runs." in made.notes
 
 
+def test_a_lack_of_memory_is_told_and_counts_as_no_missing_run() -> None:
+    results = results_of({"A": [10.0], "B": []}, runs_per_cell=2)
+    noise = Noise("symmetric", 0.2)
+    made = table(
+        replace(results, out_of_memory={("A", noise): 1, ("B", noise): 1}), "symmetric", name="table1"
+    )
+    assert [entry_text(made, entries[0]) for _, entries in made.rows] == [
+        "10.00 [1 of 2] [out of memory]",
+        "out of memory",
+    ]
+    assert "Out of memory: 2 runs, in no mean." in made.notes
+    assert "Missing: 1 of 4 runs." in made.notes
+
+
 # ------------------------------------------------------------------------------------------ the forms
 
 

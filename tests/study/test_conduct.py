@@ -6,7 +6,7 @@ import importlib
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,8 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study
-from noiseproof.training import StackedTraining
+from noiseproof.study.group import PendingRun
+from noiseproof.training import ConcurrentTraining, Plan, StackedTraining, Way
 
 Change = Callable[[Study, Mapping[str, object]], Study]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -110,9 +111,11 @@ def test_the_result_is_the_last_epochs_accuracy_and_never_the_best_ones(
 ) -> None:
     conduct(changed(study, {"recipe.epochs": 8}), tmp_path)
     records = Archive(tmp_path).finished().values()
-    assert any(record.best.test_accuracy > record.test_accuracy for record in records)
+    results = [(record.best, record.test_accuracy) for record in records]
+    assert any(best is not None and last is not None and best.test_accuracy > last for best, last in results)
     for record in records:
         test = record.history.test
+        assert record.best is not None
         assert len(test) == len(record.history.train_loss) == 8
         assert record.test_accuracy == test[-1]
         assert record.best.test_accuracy == max(value for value in test if value is not None)
@@ -356,6 +359,201 @@ def test_a_crash_while_saving_leaves_some_runs_ahead_of_others(
     assert sorted(steps) == [2, 2, 2, 2, 7, 7]
     conduct(study, tmp_path)
     assert_close(results(tmp_path), whole)
+
+
+# ------------------------------------------------------------------------------------ out of memory
+
+
+def little_memory(
+    monkeypatch: pytest.MonkeyPatch, fits: Callable[[StackedTraining], bool], made: list[int] | None = None
+) -> None:
+    """From now on a step fails where ``fits`` says no; ``made`` is told of each training's number of runs."""
+    advance, begin = StackedTraining.advance, StackedTraining.__init__
+
+    def limited(training: StackedTraining) -> None:
+        if not fits(training):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        advance(training)
+
+    def counted(training: StackedTraining, *arguments: Any) -> None:
+        begin(training, *arguments)
+        if made is not None:
+            made.append(len(training.runs))
+
+    monkeypatch.setattr(StackedTraining, "advance", limited)
+    monkeypatch.setattr(StackedTraining, "__init__", counted)
+
+
+def test_runs_that_do_not_fit_together_are_split_until_they_do(
+    study: Study,
+    tmp_path: Path,
+    results: Results,
+    whole: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[int] = []
+    little_memory(monkeypatch, lambda training: len(training.runs) <= 2, made)
+    assert conduct(study, tmp_path).runs_done == 6
+    assert made == [6, 3, 1, 2, 3, 1, 2]
+    assert_close(results(tmp_path), whole)
+
+
+def test_after_a_lack_of_memory_training_goes_on_from_the_last_checkpoints(
+    study: Study,
+    tmp_path: Path,
+    results: Results,
+    whole: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+    little_memory(monkeypatch, lambda training: len(training.runs) <= 3 or training.step < 7)
+    steps = counted_steps(monkeypatch)
+    told: list[Progress] = []
+    assert conduct(study, tmp_path, on_progress=told.append).ended == "finished"
+    assert steps == [6] * (7 + 1) + [3] * 2 * (STEPS - 7)
+    assert told[-1].fraction == 1.0
+    assert_close(results(tmp_path), whole)
+
+
+def test_a_run_that_does_not_fit_alone_is_recorded_and_the_others_go_on(
+    study: Study,
+    tmp_path: Path,
+    results: Results,
+    whole: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    too_large = study.runs()[3].id
+
+    def fits(training: StackedTraining) -> bool:
+        return training.step < 5 or all(str(run.loss) != "nce" for run in training.runs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+        little_memory(patch, fits)
+        outcome = conduct(study, tmp_path)
+    assert (outcome.ended, outcome.runs_done) == ("finished", 6)
+    records = Archive(tmp_path).finished()
+    unfit = {name: record for name, record in records.items() if record.status != "finished"}
+    assert len(unfit) == 2
+    assert too_large in unfit
+    for record in unfit.values():
+        assert (record.status, record.test_accuracy, record.best) == ("out of memory", None, None)
+        assert len(record.history) == 1  # it stopped after five steps, four an epoch
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+    assert conduct(study, tmp_path).ended == "finished"  # where there is memory
+    assert_close(results(tmp_path), whole)
+
+
+def test_a_run_under_way_again_keeps_its_checkpoint(
+    study: Study, tmp_path: Path, after: After, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        little_memory(patch, lambda _: False)
+        conduct(study, tmp_path)
+    assert {record.status for record in Archive(tmp_path).finished().values()} == {"out of memory"}
+    conduct(study, tmp_path, interrupted=after(5))
+    steps = counted_steps(monkeypatch)
+    conduct(study, tmp_path)
+    assert len(steps) == STEPS - 5
+    assert {record.status for record in Archive(tmp_path).finished().values()} == {"finished"}
+
+
+# --------------------------------------------------------------------------------- the GPU's own engine
+
+
+@pytest.fixture
+def as_on_a_gpu() -> Iterator[pytest.MonkeyPatch]:
+    """The engine for GPUs, on the CPU, four runs at once, and a few steps in each turn; until undone."""
+    monkeypatch = pytest.MonkeyPatch()
+    advance = ConcurrentTraining.advance
+
+    def few(training: ConcurrentTraining) -> None:
+        training._at_once = 3
+        advance(training)
+
+    def chosen(study: Study, dataset: Dataset, _: object, device: torch.device) -> Any:
+        return MODULE.Engine(
+            lambda runs: ConcurrentTraining(dataset, study.model, study.recipe, runs, device), at_once=4
+        )
+
+    monkeypatch.setattr(ConcurrentTraining, "advance", few)
+    monkeypatch.setattr(MODULE, "engine", chosen)
+    yield monkeypatch
+    monkeypatch.undo()
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_a_study_on_a_gpus_engine_has_the_same_results(
+    study: Study, tmp_path: Path, results: Results, whole: dict[str, Any]
+) -> None:
+    told: list[Progress] = []
+    assert conduct(study, tmp_path, on_progress=told.append).ended == "finished"
+    assert_close(results(tmp_path), whole)
+    assert len(told) == 2 * (3 * 2 + 1)  # turns of 3 and 1 steps, an epoch has 4
+    assert [progress.fraction for progress in told][:2] == [
+        pytest.approx(3 * 3 / 72),
+        pytest.approx(3 * 4 / 72),
+    ]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 5])
+def test_a_study_goes_from_a_gpu_to_the_cpu(
+    study: Study,
+    tmp_path: Path,
+    after: After,
+    results: Results,
+    whole: dict[str, Any],
+    steps: int,
+    as_on_a_gpu: pytest.MonkeyPatch,
+) -> None:
+    assert conduct(study, tmp_path, interrupted=after(steps)).ended == "interrupted"
+    as_on_a_gpu.undo()
+    assert conduct(study, tmp_path).ended == "finished"
+    assert_close(results(tmp_path), whole)
+
+
+def test_the_device_decides_on_the_engine(
+    study: Study, tiny_data: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, asked = tiny_data(0), []
+
+    def found(*arguments: object, images_ahead: int) -> Plan:
+        asked.append(images_ahead)
+        return Plan(at_once=3, way=Way(compute=torch.bfloat16))
+
+    monkeypatch.setattr(MODULE, "plan", found)
+    runs = [PendingRun(config, dataset).spec for config in study.runs()]
+    cpu = MODULE.engine(study, dataset, runs, torch.device("cpu"))
+    assert isinstance(cpu.begin(runs), StackedTraining)
+    assert (cpu.precision, asked) == ("float32", [])
+    gpu = MODULE.engine(study, dataset, runs, torch.device("cuda"))
+    assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
+    assert asked == [6 * 3 * 60]  # runs, epochs, images
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("default")
+def test_a_study_goes_between_a_gpu_and_the_cpu(
+    study: Study, tmp_path: Path, after: After, results: Results, whole: dict[str, Any]
+) -> None:
+    assert conduct(study, tmp_path, device="cpu", interrupted=after(5)).ended == "interrupted"
+    assert conduct(study, tmp_path, device="cuda", interrupted=after(1)).ended == "interrupted"
+    assert {checkpoint.step for checkpoint in Archive(tmp_path).under_way().values()} == {6}
+    assert conduct(study, tmp_path, device="cpu").ended == "finished"
+    for name, record in results(tmp_path).items():
+        assert record["status"] == "finished"
+        assert record["history"]["test"] == pytest.approx(whole[name]["history"]["test"], abs=0.2)
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("default")
+def test_a_study_finishes_on_a_gpu(study: Study, tmp_path: Path) -> None:
+    assert conduct(study, tmp_path, device="cuda").ended == "finished"
+    for record in Archive(tmp_path).finished().values():
+        assert record.status == "finished"
+        assert record.provenance.precision == "bfloat16"
+        assert record.provenance.device == torch.cuda.get_device_name()
 
 
 # ------------------------------------------------------------------------------------------- in time

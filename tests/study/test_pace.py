@@ -19,7 +19,12 @@ class Clock:
         return self.now
 
     def step(self, pace: Pace, *, took: float, runs: int = 1) -> None:
-        with pace.step(runs):
+        with pace.turn():
+            self.now += took
+        pace.count(runs)
+
+    def save(self, pace: Pace, *, took: float) -> None:
+        with pace.saving():
             self.now += took
 
 
@@ -90,6 +95,18 @@ def test_saving_has_a_few_seconds_at_most(clock: Clock) -> None:
     for _ in range(90):
         clock.step(pace, took=10.0)
     clock.now = 1000.0 + 1000 - 10 - SAVING - 0.1
+    assert not pace.out_of_time
+    clock.now += 0.2
+    assert pace.out_of_time
+
+
+def test_saving_has_the_time_that_it_took_before(clock: Clock) -> None:
+    pace = Pace(1000.0)
+    clock.step(pace, took=10.0)
+    clock.save(pace, took=3 * SAVING)
+    clock.save(pace, took=SAVING)
+    assert pace.seconds == 10.0
+    clock.now = 1000.0 + 1000 - 10 - 3 * SAVING - 0.1
     assert not pace.out_of_time
     clock.now += 0.2
     assert pace.out_of_time

@@ -61,6 +61,7 @@ def test_a_record_cannot_be_changed(record_path: Path) -> None:
         ('"seed"', '"sede"', "unknown field 'config.sede'; did you mean 'seed'?"),
         ('"threads": ', '"threads": -1.5, "t": ', "'provenance"),
         ('"status": "finished"', '"status": "done"', "field 'status'"),
+        ('"status": "finished"', '"status": "out of memory"', "'out of memory' has no accuracy"),
         ("{", "", "is damaged ("),
     ],
 )

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from noiseproof import losses
 from noiseproof.data import Dataset
 from noiseproof.models import MLP, Model, ResNet18
-from noiseproof.training import History, Recipe, Run, StackedTraining
+from noiseproof.training import History, Recipe, Run, StackedTraining, Training
 
 # -------------------------------------------------------------------------------------------- the data
 
@@ -103,18 +103,24 @@ def make_run(dataset: Dataset) -> Callable[..., Run]:
 
 
 @pytest.fixture
-def begin(dataset: Dataset, model: Model, recipe: Recipe) -> Callable[[Sequence[Run]], StackedTraining]:
-    """``(runs) -> StackedTraining`` at its start."""
-    return lambda runs: StackedTraining(dataset, model, recipe, runs, torch.device("cpu"))
+def engine_type() -> type[Training]:
+    """What trains; a test that wants another engine parametrizes ``engine_type``."""
+    return StackedTraining
 
 
 @pytest.fixture
-def train(
-    begin: Callable[[Sequence[Run]], StackedTraining],
-) -> Callable[[Sequence[Run]], StackedTraining]:
-    """``(runs) -> StackedTraining`` at its end."""
+def begin(
+    dataset: Dataset, model: Model, recipe: Recipe, engine_type: type[Training]
+) -> Callable[[Sequence[Run]], Training]:
+    """``(runs) -> Training`` at its start."""
+    return lambda runs: engine_type(dataset, model, recipe, runs, torch.device("cpu"))
 
-    def to_the_end(runs: Sequence[Run]) -> StackedTraining:
+
+@pytest.fixture
+def train(begin: Callable[[Sequence[Run]], Training]) -> Callable[[Sequence[Run]], Training]:
+    """``(runs) -> Training`` at its end."""
+
+    def to_the_end(runs: Sequence[Run]) -> Training:
         training = begin(runs)
         while not training.finished:
             training.advance()

@@ -16,10 +16,10 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 from noiseproof import losses
 from noiseproof.data import Dataset
 from noiseproof.models import Model, build_initialized
-from noiseproof.training import History, Recipe, Run, StackedTraining, engine
+from noiseproof.training import ConcurrentTraining, History, Recipe, Run, StackedTraining, Training, engine
 from noiseproof.training.batches import EpochPlan
 
-Train = Callable[[Sequence[Run]], StackedTraining]
+Train = Callable[[Sequence[Run]], Training]
 
 LOSSES = pytest.mark.parametrize(
     ("loss", "criterion"),
@@ -131,6 +131,7 @@ class Plain:
 
 @LOSSES
 @COMPARED
+@pytest.mark.parametrize("engine_type", [StackedTraining, ConcurrentTraining])
 def test_a_run_is_a_plain_pytorch_loop(
     dataset: Dataset,
     model: Model,
@@ -310,7 +311,7 @@ def test_the_same_seeds_give_the_same_numbers_whatever_the_global_random_states(
 ) -> None:
     runs = [make_run("ce"), make_run("nce + mae", seed=1)]
 
-    def trained(global_seed: int) -> StackedTraining:
+    def trained(global_seed: int) -> Training:
         torch.manual_seed(global_seed)
         np.random.seed(global_seed)
         random.seed(global_seed)

@@ -16,11 +16,11 @@ from torch.testing import assert_close
 
 from noiseproof.data import Dataset
 from noiseproof.models import MLP, Model, ResNet18, build_initialized
-from noiseproof.training import Recipe, Run, StackedTraining, stack_sizes
+from noiseproof.training import Recipe, Run, StackedTraining, Training, evenly, largest_stack
 from noiseproof.training.engine import CACHED_WEIGHTS
 from noiseproof.training.stack import Stack
 
-Train = Callable[[Sequence[Run]], StackedTraining]
+Train = Callable[[Sequence[Run]], Training]
 MakeRun = Callable[..., Run]
 
 COMPARED = pytest.mark.parametrize(
@@ -47,7 +47,7 @@ STACKS = {
 
 
 @pytest.fixture(scope="module")
-def trained_alone() -> dict[tuple[str, str, str], StackedTraining]:
+def trained_alone() -> dict[tuple[str, str, str], Training]:
     """By network, precision and identity of the run: what several tests compare with."""
     return {}
 
@@ -57,11 +57,11 @@ def alone(
     network: str,
     precision: str,
     train: Train,
-    trained_alone: dict[tuple[str, str, str], StackedTraining],
-) -> Callable[[Run], StackedTraining]:
+    trained_alone: dict[tuple[str, str, str], Training],
+) -> Callable[[Run], Training]:
     """``(run) -> StackedTraining`` at its end, of this run and no other."""
 
-    def of(run: Run) -> StackedTraining:
+    def of(run: Run) -> Training:
         key = (network, precision, run.identity)
         if key not in trained_alone:
             trained_alone[key] = train([run])
@@ -76,7 +76,7 @@ def alone(
 def test_a_run_in_a_stack_is_the_run_alone(
     make_run: MakeRun,
     train: Train,
-    alone: Callable[[Run], StackedTraining],
+    alone: Callable[[Run], Training],
     same_state: Callable[..., None],
     same_history: Callable[..., None],
     members: list[int],
@@ -147,7 +147,7 @@ def test_a_run_that_diverges_leaves_its_neighbours_alone(
     recipe: Recipe,
     make_run: MakeRun,
     train: Train,
-    alone: Callable[[Run], StackedTraining],
+    alone: Callable[[Run], Training],
     same_state: Callable[..., None],
     same_history: Callable[..., None],
     bad: type[nn.Module],
@@ -259,7 +259,7 @@ TINY = Dataset(
 def test_stacks_are_balanced_few_and_fit_the_cache(num_runs: int, width: int) -> None:
     model = MLP(hidden=(width,))
     num_weights = (3 * 4 * 4 + 1) * width + (width + 1) * 5
-    sizes = stack_sizes(num_runs, model, TINY)
+    sizes = evenly(num_runs, largest_stack(model, TINY))
     assert sum(sizes) == num_runs
     assert all(size >= 1 for size in sizes)
     assert not sizes or max(sizes) - min(sizes) <= 1
@@ -270,12 +270,12 @@ def test_stacks_are_balanced_few_and_fit_the_cache(num_runs: int, width: int) ->
 
 
 def test_a_network_larger_than_the_cache_is_trained_alone() -> None:
-    assert stack_sizes(5, ResNet18(), TINY) == [1] * 5
+    assert largest_stack(ResNet18(), TINY) == 1
 
 
 def test_sizing_stacks_touches_no_global_random_state(
     global_random_states: Callable[[], tuple[object, ...]],
 ) -> None:
     before = global_random_states()
-    stack_sizes(5, ResNet18(), TINY)
+    largest_stack(ResNet18(), TINY)
     assert global_random_states() == before

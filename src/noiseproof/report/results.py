@@ -44,7 +44,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Results:
-    """Cells by ``(loss label, noise)``, and what was planned: rows, columns and runs in a cell."""
+    """Cells by ``(loss label, noise)``, and what was planned: rows, columns and runs in a cell.
+
+    ``out_of_memory``: how many runs of a cell did not fit their device; they are in no cell, for they have no
+    accuracy.
+    """
 
     data: str
     epochs: int
@@ -52,6 +56,7 @@ class Results:
     noises: tuple[noise.Noise, ...]
     runs_per_cell: int
     cells: dict[tuple[str, noise.Noise], Cell] = field(repr=False)
+    out_of_memory: dict[tuple[str, noise.Noise], int] = field(default_factory=dict, repr=False)
 
     @property
     def kinds(self) -> list[str]:
@@ -99,9 +104,13 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
     rows = dict.fromkeys(losses.parse(config.loss).label for config in configs)
     columns = dict.fromkeys(noise.parse(config.noise) for config in configs)
     groups: dict[tuple[str, noise.Noise], list[Record]] = {}
+    out_of_memory: dict[tuple[str, noise.Noise], int] = {}
     for record in found:
         key = losses.parse(record.config.loss).label, noise.parse(record.config.noise)
-        groups.setdefault(key, []).append(record)
+        if record.status == "out of memory":
+            out_of_memory[key] = out_of_memory.get(key, 0) + 1
+        else:
+            groups.setdefault(key, []).append(record)
     return Results(
         data=configs[0].data,
         epochs=configs[0].recipe.epochs,
@@ -109,6 +118,7 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
         noises=tuple(columns),
         runs_per_cell=len({config.seed for config in configs}),
         cells={key: _cell(group) for key, group in groups.items()},
+        out_of_memory=out_of_memory,
     )
 
 
@@ -137,7 +147,7 @@ def published() -> Results:
 
 def _cell(records: Sequence[Record]) -> Cell:
     return Cell(
-        accuracies=tuple(100 * record.test_accuracy for record in records),
+        accuracies=_percent(record.test_accuracy for record in records),
         curves=tuple(_percent(record.history.test) for record in records),
         memorized=tuple(_percent(record.history.memorized) for record in records),
         diverged=sum(record.status == "diverged" for record in records),

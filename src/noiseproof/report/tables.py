@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import dataclass
 
+from noiseproof.noise import Noise
 from noiseproof.report.results import TIE, MissingResultError, Results
 
 TOP = 2
@@ -22,6 +23,7 @@ class Entry:
     diverged: int
     study: float | None
     is_top: bool
+    out_of_memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,11 @@ class Table:
         if any(entry.study is not None for entry in entries):
             notes.append("In brackets: the study's value.")
         planned, there = self.runs_per_cell * len(entries), sum(entry.runs for entry in entries)
-        if there < planned:
-            notes.append(f"Missing: {planned - there} of {planned} runs.")
+        unfit = sum(entry.out_of_memory for entry in entries)
+        if there + unfit < planned:
+            notes.append(f"Missing: {planned - there - unfit} of {planned} runs.")
+        if unfit:
+            notes.append(f"Out of memory: {unfit} runs, in no mean.")
         diverged = sum(entry.diverged for entry in entries)
         if diverged:
             notes.append(f"Diverged (a loss that was not finite): {diverged} runs.")
@@ -117,15 +122,17 @@ def to_latex(table: Table) -> str:
 
 
 def entry_text(table: Table, entry: Entry) -> str:
-    """One cell in words, such as ``84.95 ± 0.31 (84.12)``, or ``missing``."""
+    """One cell in words, such as ``84.95 ± 0.31 (84.12)``, ``missing`` or ``out of memory``."""
     if entry.mean is None:
-        text = "missing"
+        text = "out of memory" if entry.out_of_memory else "missing"
     else:
         text = f"{entry.mean:.2f}" + ("" if entry.std is None else f" ± {entry.std:.2f}")
         if entry.runs < table.runs_per_cell:
             text += f" [{entry.runs} of {table.runs_per_cell}]"
         if entry.diverged:
             text += " [diverged]"
+        if entry.out_of_memory:
+            text += " [out of memory]"
     return text if entry.study is None else f"{text} ({entry.study:.2f})"
 
 
@@ -147,6 +154,7 @@ def _column(results: Results, kind: str, rate: float, study: Results | None) -> 
                 diverged=cell.diverged if cell else 0,
                 study=_accuracy(study, loss, kind, rate) if study else None,
                 is_top=loss in means and means[loss] >= least,
+                out_of_memory=results.out_of_memory.get((loss, Noise(kind, rate)), 0),
             )
         )
     return column

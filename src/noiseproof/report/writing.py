@@ -124,6 +124,7 @@ def _provenance(records: list[Record]) -> str:
         "network": [r.config.model.model_dump_json() for r in records],
         "recipe": [r.config.recipe.model_dump_json() for r in records],
         "device": [f"{r.provenance.device}, {r.provenance.threads} threads" for r in records],
+        "precision": [r.provenance.precision for r in records],
         "code": [
             f"noiseproof {r.provenance.noiseproof}, commit {r.provenance.commit or 'unknown'}"
             for r in records

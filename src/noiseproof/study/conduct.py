@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from noiseproof import data, losses, noise
+from noiseproof import data
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
-from noiseproof.noise import Audit
 from noiseproof.study.archive import Archive, Identity
 from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.group import Group, PendingRun, groups
 from noiseproof.study.pace import Pace
-from noiseproof.study.provenance import provenance
-from noiseproof.study.record import Best, DataFacts, NoiseFacts, Record
+from noiseproof.study.provenance import Provenance, provenance
 from noiseproof.study.study import Study
-from noiseproof.training import Checkpoint, History, Run, StackedTraining, stack_sizes
+from noiseproof.training import (
+    ConcurrentTraining,
+    History,
+    Run,
+    StackedTraining,
+    Training,
+    free_memory,
+    largest_stack,
+    plan,
+)
 
 CHECKPOINT_EVERY = 30.0
 """Seconds between checkpoints of the runs under way."""
+
+COSTLY_SAVE = 2.0
+"""Seconds of saving from which on checkpoints are further apart, in proportion."""
+
+Ended = Literal["finished", "interrupted", "out of time", "out of memory"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +75,17 @@ def conduct(
 ) -> Outcome:
     """Train every run of ``study`` that has no record in ``out`` yet, going on from its checkpoints.
 
+    A group of runs that a GPU has no memory for is split and goes on from its last checkpoints; a run that
+    does not fit even alone is recorded as such, and tried again when the study is conducted again.
+
     Args:
         study: what to run.
         out: folder for ``study.json``, ``runs/`` and ``checkpoints/``.
         device: auto, cpu, cuda or cuda:N.
         data_dir: where the data set's files are; None to use what is cached, or download it.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
-        interrupted: asked before every step; True saves everything and stops.
-        on_progress: told after every step.
+        interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
+        on_progress: told after every step, on a GPU after every few.
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable data or folder,
@@ -84,37 +100,58 @@ def conduct(
     finished, under_way = archive.finished(), archive.under_way()
     archive.refuse_others(Identity(runs[0], dataset.fingerprint), finished, under_way)
     archive.describe(study)
-    for run_id in finished.keys() & under_way.keys():  # a kill came between the record and this
+    # what had no memory may have it now: on another device, or beside fewer others
+    done = {run_id for run_id, record in finished.items() if record.status != "out of memory"}
+    for run_id in done & under_way.keys():  # a kill came between the record and this
         archive.forget_checkpoint(run_id)
 
-    pending = [_PendingRun(config, dataset) for config in runs if config.id not in finished]
-    runs_done = len(runs) - len(pending)
-    trainings = list(_stacks(pending, under_way, study, dataset))
-    pace.steps_left = _steps_left(trainings, study, dataset)
-    for stack, checkpoints in trainings:
-        training = StackedTraining(dataset, study.model, study.recipe, [run.spec for run in stack], chosen)
-        if checkpoints:
-            training.restore(checkpoints)
-        configs = [run.config for run in stack]
-        saved = time.monotonic()
-        while not training.finished:
-            stopped = interrupted()
-            if stopped or pace.out_of_time:
-                archive.save(zip(configs, training.checkpoints, strict=True))
-                return Outcome(
-                    "interrupted" if stopped else "out of time", runs_done, len(runs), pace.seconds
-                )
-            with pace.step(len(stack)):
-                training.advance()
-            on_progress(_progress(training, configs, runs_done, len(runs), pace))
-            if time.monotonic() - saved > CHECKPOINT_EVERY and not training.finished:
-                archive.save(zip(configs, training.checkpoints, strict=True))
-                saved = time.monotonic()
-        for run, history in zip(stack, training.histories, strict=True):
-            archive.add(_record(run, dataset, history, chosen, training.seconds))
-        runs_done += len(stack)
-        on_progress(_progress(training, configs, runs_done, len(runs), pace))
-    return Outcome("finished", runs_done, len(runs), pace.seconds)
+    pending = [PendingRun(config, dataset) for config in runs if config.id not in done]
+    if not pending:
+        return Outcome("finished", len(runs), len(runs), pace.seconds)
+    chosen_engine = engine(study, dataset, [run.spec for run in pending], chosen)
+    conductor = _Conductor(chosen_engine, archive, chosen, pace, interrupted, on_progress)
+    conductor.runs_total, conductor.runs_done = len(runs), len(runs) - len(pending)
+    waiting = deque(groups(pending, under_way, chosen_engine.at_once))
+    total_steps = study.recipe.total_steps(len(dataset.train_labels))
+    while waiting:
+        pace.steps_left = sum(len(group.runs) * (total_steps - group.step) for group in waiting)
+        group = waiting.popleft()
+        match conductor.train(group):
+            case "out of memory" if len(group.runs) > 1:
+                waiting.extendleft(reversed(group.halves()))
+            case "out of memory":
+                conductor.give_up(group)
+            case "interrupted" | "out of time" as ended:
+                return Outcome(ended, conductor.runs_done, len(runs), pace.seconds)
+            case "finished":
+                pass
+    return Outcome("finished", len(runs), len(runs), pace.seconds)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What trains a study's runs: ``begin`` starts a training of ``at_once`` of them."""
+
+    begin: Callable[[Sequence[Run]], Training]
+    at_once: int
+    precision: str = "float32"
+
+
+def engine(study: Study, dataset: Dataset, runs: Sequence[Run], device: torch.device) -> Engine:
+    """Choose the engine: it depends on the device, and on a GPU on what is quickest there."""
+    model, recipe = study.model, study.recipe
+    if device.type != "cuda":
+        return Engine(
+            lambda some: StackedTraining(dataset, model, recipe, some, device),
+            largest_stack(model, dataset),
+        )
+    images_ahead = len(runs) * recipe.epochs * len(dataset.train_labels)
+    chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead)
+    return Engine(
+        lambda some: ConcurrentTraining(dataset, model, recipe, some, device, way=chosen.way),
+        chosen.at_once,
+        chosen.way.precision,
+    )
 
 
 def choose_device(name: str) -> torch.device:
@@ -134,50 +171,88 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-class _PendingRun:
-    """A run without a record: its noise is drawn, nothing is trained."""
+class _Conductor:
+    """Trains groups of runs, one group at a time, and keeps what comes of them."""
 
-    def __init__(self, config: RunConfiguration, dataset: Dataset) -> None:
-        self.config = config
-        matrix = noise.parse(config.noise).transition_matrix(dataset.num_classes, dataset.class_map)
-        given = noise.corrupt(dataset.train_labels, matrix, seed=config.seed)
-        self.audit: Audit = noise.audit(dataset.train_labels, given, matrix)
-        self.spec = Run(
-            identity=str(Identity(config, dataset.fingerprint)),
-            loss=losses.parse(config.loss, reduction="none"),
-            given_labels=given,
-            seed=config.seed,
-        )
+    def __init__(
+        self,
+        engine: Engine,
+        archive: Archive,
+        device: torch.device,
+        pace: Pace,
+        interrupted: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.engine = engine
+        self.archive = archive
+        self.device = device
+        self.pace = pace
+        self.interrupted = interrupted
+        self.on_progress = on_progress
+        self.runs_done = 0
+        self.runs_total = 0
 
+    def train(self, group: Group) -> Ended:
+        """Train a group to its end, or until it has to stop; then everything is saved."""
+        ended: Ended
+        try:
+            ended = self._train(group)
+        except torch.OutOfMemoryError:
+            ended = "out of memory"
+        # only here is the training gone, to which the error's traceback led
+        free_memory(self.device)
+        return ended
 
-def _stacks(
-    pending: Sequence[_PendingRun], under_way: dict[str, Checkpoint], study: Study, dataset: Dataset
-) -> Iterator[tuple[list[_PendingRun], list[Checkpoint]]]:
-    """Group runs into stacks that start at the same step, the most advanced first."""
+    def _train(self, group: Group) -> Ended:
+        training = self.engine.begin([run.spec for run in group.runs])
+        if group.checkpoints:
+            training.restore(group.checkpoints)
+        configs = [run.config for run in group.runs]
+        saved = time.monotonic()
+        while not training.finished:
+            stopped = self.interrupted()
+            if stopped or self.pace.out_of_time:
+                self._save(group, training)
+                return "interrupted" if stopped else "out of time"
+            before = training.step
+            with self.pace.turn():
+                training.advance()
+            self.pace.count(len(configs) * (training.step - before))
+            self._tell(training, configs)
+            pause = CHECKPOINT_EVERY * max(1.0, self.pace.slowest_save / COSTLY_SAVE)
+            if time.monotonic() - saved > pause and not training.finished:
+                self._save(group, training)
+                saved = time.monotonic()
+        for run, history in zip(group.runs, training.histories, strict=True):
+            self.archive.add(run.record(history, self._origin(training.precision, training.seconds)))
+        self.runs_done += len(group.runs)
+        self._tell(training, configs)
+        return "finished"
 
-    def start(run: _PendingRun) -> int:
-        return under_way[run.config.id].step if run.config.id in under_way else 0
+    def give_up(self, group: Group) -> None:
+        """Record that a run does not fit even alone."""
+        for run in group.runs:
+            history, seconds = History(), 0.0
+            for checkpoint in group.checkpoints:
+                history, seconds = checkpoint.history, checkpoint.seconds
+            origin = self._origin(self.engine.precision, seconds)
+            self.archive.add(run.record(history, origin, whole=False))
+        self.runs_done += len(group.runs)
 
-    for step, group in groupby(sorted(pending, key=start, reverse=True), key=start):
-        members = list(group)
-        sizes = stack_sizes(len(members), study.model, dataset)
-        waiting = iter(members)
-        for size in sizes:
-            stack = list(islice(waiting, size))
-            yield stack, [under_way[run.config.id] for run in stack] if step else []
+    def _save(self, group: Group, training: Training) -> None:
+        with self.pace.saving():
+            group.checkpoints = training.checkpoints
+            self.archive.save(zip((run.config for run in group.runs), group.checkpoints, strict=True))
 
+    def _tell(self, training: Training, configs: Sequence[RunConfiguration]) -> None:
+        self.on_progress(_progress(training, configs, self.runs_done, self.runs_total, self.pace))
 
-def _steps_left(
-    trainings: Sequence[tuple[list[_PendingRun], list[Checkpoint]]], study: Study, dataset: Dataset
-) -> int:
-    total = study.recipe.total_steps(len(dataset.train_labels))
-    return sum(
-        len(stack) * (total - (checkpoints[0].step if checkpoints else 0)) for stack, checkpoints in trainings
-    )
+    def _origin(self, precision: str, seconds: float) -> Provenance:
+        return provenance(self.device, precision=precision, seconds=seconds)
 
 
 def _progress(
-    training: StackedTraining,
+    training: Training,
     configs: Sequence[RunConfiguration],
     runs_done: int,
     runs_total: int,
@@ -193,24 +268,4 @@ def _progress(
         accuracy=sum(accuracies) / len(accuracies) if accuracies else None,
         fraction=pace.fraction,
         seconds_left=pace.seconds_left,
-    )
-
-
-def _record(
-    run: _PendingRun, dataset: Dataset, history: History, device: torch.device, seconds: float
-) -> Record:
-    test = [value for value in history.test if value is not None]
-    return Record(
-        status="diverged" if None in history.train_loss else "finished",
-        config=run.config,
-        test_accuracy=test[-1],
-        best=Best(epoch=1 + test.index(max(test)), test_accuracy=max(test)),
-        data=DataFacts.of(dataset),
-        noise=NoiseFacts(
-            requested_rate=run.audit.requested_rate,
-            achieved_rate=run.audit.achieved_rate,
-            counts=tuple(tuple(row) for row in run.audit.counts.tolist()),
-        ),
-        history=history,
-        provenance=provenance(device, seconds=seconds),
     )

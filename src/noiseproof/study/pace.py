@@ -7,39 +7,52 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SAVING = 5.0
-"""Seconds kept free at the end of a time budget to save what is under way."""
+"""Seconds kept free at the end of a time budget to save what is under way, unless that has taken longer."""
 
 
 class Pace:
     """Counts training steps, each of a number of runs, against the clock.
 
-    The time budget counts from the making of this object. ``seconds`` is the time spent in steps.
+    The time budget counts from the making of this object. ``seconds`` is the time spent in turns of training,
+    ``slowest_save`` what the slowest saving took.
     """
 
     def __init__(self, time_budget: float | None) -> None:
         self.steps_left = 0
         self.steps_done = 0
         self.seconds = 0.0
+        self.slowest_save = 0.0
         self._slowest = 0.0
         self._ends = None if time_budget is None else time.monotonic() + time_budget
 
     @contextmanager
-    def step(self, num_runs: int) -> Iterator[None]:
-        """Time one step of ``num_runs`` runs."""
+    def turn(self) -> Iterator[None]:
+        """Time a turn of training: a step, or a few."""
         began = time.monotonic()
         yield
         took = time.monotonic() - began
         self.seconds += took
         self._slowest = max(self._slowest, took)
-        self.steps_done += num_runs
-        self.steps_left -= num_runs
+
+    def count(self, steps: int) -> None:
+        """Count steps done, each of one run."""
+        self.steps_done += steps
+        self.steps_left -= steps
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Time the saving of what is under way."""
+        began = time.monotonic()
+        yield
+        self.slowest_save = max(self.slowest_save, time.monotonic() - began)
 
     @property
     def out_of_time(self) -> bool:
-        """Whether another step, as slow as the slowest so far, and saving would overrun the budget."""
+        """Whether another turn, as slow as the slowest so far, and saving would overrun the budget."""
         if self._ends is None:
             return False
-        return time.monotonic() + self._slowest + min(SAVING, self.seconds / 10) > self._ends
+        saving = max(min(SAVING, self.seconds / 10), self.slowest_save)
+        return time.monotonic() + self._slowest + saving > self._ends
 
     @property
     def seconds_left(self) -> float | None:

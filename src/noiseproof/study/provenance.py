@@ -19,6 +19,7 @@ class Provenance(Schema):
     """What a reader needs to know to trust, or repeat, a record.
 
     ``commit``: of the code's own checkout, with ``+`` if files were changed; None if installed without one.
+    ``precision``: what the network was computed in; weights and losses are float32 in any case.
     ``seconds``: this run's share of the training time. ``finished``: UTC.
     """
 
@@ -29,12 +30,13 @@ class Provenance(Schema):
     numpy: str
     platform: str
     device: str
+    precision: str = "float32"
     threads: int
     seconds: float
     finished: str
 
 
-def provenance(device: torch.device, *, seconds: float) -> Provenance:
+def provenance(device: torch.device, *, precision: str, seconds: float) -> Provenance:
     """Describe this process's code, libraries and device, now."""
     return Provenance(
         noiseproof=noiseproof.__version__,
@@ -44,6 +46,7 @@ def provenance(device: torch.device, *, seconds: float) -> Provenance:
         numpy=numpy.__version__,
         platform=f"{platform.system()} {platform.machine()}",
         device=_device_name(device),
+        precision=precision,
         threads=torch.get_num_threads(),
         seconds=round(seconds, 3),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -52,17 +52,21 @@ class Best(Schema):
     test_accuracy: float
 
 
-class Record(Schema):
-    """A finished run. ``test_accuracy`` is the last epoch's, a fraction in [0, 1].
+Status = Literal["finished", "diverged", "out of memory"]
 
-    ``status`` is "diverged" if the loss of any epoch was not finite.
+
+class Record(Schema):
+    """What came of a run. ``test_accuracy`` is the last epoch's, a fraction in [0, 1].
+
+    ``status`` is "diverged" if the loss of any epoch was not finite, and "out of memory" if the run did not
+    fit the device even alone: then its history ends where it stopped, and it has no accuracy.
     """
 
     format: Literal[1] = 1
-    status: Literal["finished", "diverged"]
+    status: Status
     config: RunConfiguration
-    test_accuracy: float
-    best: Best
+    test_accuracy: float | None
+    best: Best | None
     data: DataFacts
     noise: NoiseFacts
     history: History
@@ -70,6 +74,11 @@ class Record(Schema):
 
     @model_validator(mode="after")
     def _every_epoch(self) -> Self:
+        whole = self.status != "out of memory"
+        if (self.test_accuracy is not None, self.best is not None) != (whole, whole):
+            raise ValueError(f"a run that is {self.status!r} has {'an' if whole else 'no'} accuracy")
+        if not whole:
+            return self
         for name, values in self.history:
             if len(values) != self.config.recipe.epochs:
                 raise ValueError(

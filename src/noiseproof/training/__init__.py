@@ -1,8 +1,25 @@
-"""Training: the recipe, the engine that trains many runs as one program, and its checkpoints."""
+"""Training: the recipe, two engines that train many runs at once, and their checkpoints."""
 
+from noiseproof.training.base import Run, Training
 from noiseproof.training.checkpoint import Checkpoint
-from noiseproof.training.engine import Run, StackedTraining, stack_sizes
+from noiseproof.training.concurrency import Plan, free_memory, plan
+from noiseproof.training.concurrent import ConcurrentTraining, Way
+from noiseproof.training.engine import StackedTraining, evenly, largest_stack
 from noiseproof.training.history import History
 from noiseproof.training.recipe import Recipe
 
-__all__ = ["Checkpoint", "History", "Recipe", "Run", "StackedTraining", "stack_sizes"]
+__all__ = [
+    "Checkpoint",
+    "ConcurrentTraining",
+    "History",
+    "Plan",
+    "Recipe",
+    "Run",
+    "StackedTraining",
+    "Training",
+    "Way",
+    "evenly",
+    "free_memory",
+    "largest_stack",
+    "plan",
+]

@@ -1,0 +1,463 @@
+"""Training images a second of many ResNet-18 at once, beside the loops that a user would write.
+
+    python benchmarks/train_throughput.py                      # on a GPU; prints the table, writes a CSV
+    python benchmarks/train_throughput.py --device cpu --tiny  # rehearses all of it; no figure is of use
+
+The study's recipe on random images of CIFAR-10's size, all in one run: a plain PyTorch loop (DataLoader with
+workers, eager, TF32), the same with torch.compile and bfloat16, and this package's engines for several
+numbers of runs, in each way of concurrency. The engines' figures have their evaluations in them, the loops
+make none.
+
+The roofline is of the same run: the operations of a step at the measured rate of a matrix product, and the
+bytes that it must move at the measured bandwidth of a copy. Each alone bounds the speed from above; a
+training whose kernels do one after the other is bounded by both in turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import os
+import queue
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from noiseproof import losses
+from noiseproof.data import Dataset
+from noiseproof.models import ResNet18, build_initialized
+from noiseproof.training import ConcurrentTraining, Recipe, Run, StackedTraining, Training, Way, free_memory
+
+PASSES = 14
+"""Times that a convolution's output, or its gradient, passes through memory in a step, if batch normalization
+and ReLU are one kernel: 5 forward (written, read for the statistics, read and written to normalize, read by
+the next convolution) and 9 backward (both read for the sums, both read and one written, then two read for the
+weights' gradient, one read and one written for the input's)."""
+
+WEIGHT_BYTES = 34
+"""Bytes that a step moves for each weight: 6 for its bfloat16 copy, 8 for its gradient in bfloat16 and
+float32, 20 for the update of float32 weights and momentum."""
+
+
+PATIENCE = 100.0
+"""Seconds to wait for processes that start, compile and measure."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement; limits are those of the roofline, in images a second, alike in all rows of a run."""
+
+    device: str
+    torch: str
+    implementation: str
+    runs: int
+    processes: int
+    images_per_second: float
+    ratio_to_plain: float
+    flop_utilization: float
+    gigabytes_held: float
+    arithmetic_limit: float
+    bandwidth_limit: float
+    in_turn_limit: float
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is trained, where, and how long each measurement takes."""
+
+    device: torch.device
+    dataset: Dataset
+    model: ResNet18
+    recipe: Recipe
+    seconds: float
+    workers: int
+
+    @classmethod
+    def of(cls, device: torch.device, *, tiny: bool, seconds: float | None) -> Bench:
+        side, num_train, num_test = (8, 96, 32) if tiny else (32, 50_000, 10_000)
+        rng = np.random.default_rng(0)
+
+        def images(number: int) -> Any:
+            return rng.integers(256, size=(number, 3, side, side), dtype=np.uint8)
+
+        dataset = Dataset(
+            name="random",
+            train_images=images(num_train),
+            train_labels=rng.integers(10, size=num_train),
+            test_images=images(num_test),
+            test_labels=rng.integers(10, size=num_test),
+            class_names=tuple("0123456789"),
+            class_map={},
+            mean=(127.5,) * 3,
+            std=(64.0,) * 3,
+        )
+        return cls(
+            device=device,
+            dataset=dataset,
+            model=ResNet18(width=4) if tiny else ResNet18(),
+            recipe=Recipe(epochs=1000, batch_size=16 if tiny else 128),
+            seconds=seconds or (0.3 if tiny else 5.0),
+            workers=1 if tiny else max(1, (os.cpu_count() or 2) - 2),
+        )
+
+    def network(self) -> nn.Module:
+        return build_initialized(lambda: self.model.build(self.dataset.image_shape, 10), seed=0)
+
+    def runs(self, number: int) -> list[Run]:
+        """As in the study: one seed, so one set of batches, and its losses in turn."""
+        texts = ("ce", "fl", "nce", "nfl", "nfl+mae", "nfl+rce", "nce+mae", "nce+rce")
+        given = self.dataset.train_labels
+        return [
+            Run(str(r), losses.parse(texts[r % len(texts)], reduction="none"), given, seed=0)
+            for r in range(number)
+        ]
+
+
+def wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+# ------------------------------------------------------------------------------------------ the roofline
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Measured ceilings, and what an image of a step asks of them."""
+
+    flop_per_second: float
+    bytes_per_second: float
+    flop_of_image: float
+    bytes_of_image: float
+
+    @property
+    def arithmetic(self) -> float:
+        """Images a second if nothing but the operations took time."""
+        return self.flop_per_second / self.flop_of_image
+
+    @property
+    def bandwidth(self) -> float:
+        """Images a second if nothing but moving the bytes took time."""
+        return self.bytes_per_second / self.bytes_of_image
+
+    @property
+    def in_turn(self) -> float:
+        """Images a second if one came after the other."""
+        return 1 / (1 / self.arithmetic + 1 / self.bandwidth)
+
+
+def seconds_of(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:
+    """The median of single calls, each waited for, after three to warm up."""
+    times = []
+    for _ in range(3 + repeats):
+        wait(device)
+        started = time.perf_counter()
+        work()
+        wait(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[3:])
+
+
+def matrix_rate(device: torch.device, side: int) -> float:
+    """Operations a second of a product of matrices, in bfloat16 on a GPU."""
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    # random, since products of zeros run faster than those of data
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return 2 * side**3 / seconds_of(lambda: torch.mm(a, b, out=out), device, repeats=20)
+
+
+def copy_rate(device: torch.device, num_bytes: int) -> float:
+    """Bytes a second that a copy on the device reads and writes."""
+    source = torch.randint(256, (num_bytes,), device=device, dtype=torch.uint8)
+    target = torch.empty_like(source)
+    return 2 * num_bytes / seconds_of(lambda: target.copy_(source), device, repeats=20)
+
+
+def roofline(bench: Bench, *, tiny: bool) -> Roofline:
+    flop_per_second = matrix_rate(bench.device, 256 if tiny else 8192)
+    bytes_per_second = copy_rate(bench.device, 1 << 24 if tiny else 1 << 32)
+    free_memory(bench.device)
+    network, batch = bench.network(), 8
+    images = torch.randn(batch, *bench.dataset.image_shape)
+    outputs: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda _, __, output: outputs.append(output.numel()))
+        for layer in network.modules()
+        if isinstance(layer, nn.Conv2d)
+    ]
+    with FlopCounterMode(display=False) as counter:
+        network(images).sum().backward()
+    for hook in hooks:
+        hook.remove()
+    num_weights = sum(parameter.numel() for parameter in network.parameters())
+    return Roofline(
+        flop_per_second=flop_per_second,
+        bytes_per_second=bytes_per_second,
+        flop_of_image=counter.get_total_flops() / batch,
+        bytes_of_image=2 * PASSES * sum(outputs) / batch
+        + WEIGHT_BYTES * num_weights / bench.recipe.batch_size,
+    )
+
+
+# ------------------------------------------------------------------------------------- the plain loops
+
+
+class Samples(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """One image after the other, cropped, flipped and normalized on the CPU, as loaders are usually fed."""
+
+    def __init__(self, dataset: Dataset, padding: int) -> None:
+        self.images = torch.from_numpy(dataset.train_images)
+        self.labels = dataset.train_labels.tolist()
+        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
+        self.padding = padding
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        height, width = self.images.shape[-2:]
+        top, left = torch.randint(2 * self.padding + 1, (2,)).tolist()
+        padded = F.pad(self.images[index], (self.padding,) * 4)
+        image = padded[:, top : top + height, left : left + width]
+        if torch.rand(()) < 0.5:
+            image = image.flip(-1)
+        return (image.float() - self.mean) / self.std, self.labels[index]
+
+
+def plain_loop(bench: Bench, *, modern: bool) -> float:
+    """Images a second of the loop that a user would write; ``modern``: compiled, in bfloat16."""
+    device, recipe = bench.device, bench.recipe
+    loader: DataLoader[Any] = DataLoader(
+        Samples(bench.dataset, recipe.crop_padding),
+        batch_size=recipe.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=bench.workers,
+        pin_memory=device.type == "cuda",
+        persistent_workers=True,
+    )
+    network = bench.network().to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
+    if modern:
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(network) if modern else network
+
+    def batches() -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            yield from loader
+
+    def step(images: Tensor, target: Tensor) -> float:
+        images, target = images.to(device, non_blocking=True), target.to(device, non_blocking=True)
+        if modern:
+            images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=modern):
+            loss = F.cross_entropy(forward(images), target)
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        return loss.item()
+
+    source = batches()
+    network.train()
+    for _ in range(5):
+        step(*next(source))
+    steps, started = 0, time.perf_counter()
+    while (took := time.perf_counter() - started) < bench.seconds:
+        step(*next(source))
+        steps += 1
+    return steps * recipe.batch_size / took
+
+
+# ------------------------------------------------------------------------------------------ the engines
+
+
+def speed_of(training: Training, seconds: float, begin: Callable[[], object] = lambda: None) -> float:
+    """Images a second of all runs together, once everything is captured; ``begin`` waits for others."""
+    training.advance()
+    begin()
+    first, started = training.step, time.perf_counter()
+    while (took := time.perf_counter() - started) < seconds:
+        training.advance()
+    return (training.step - first) * training.recipe.batch_size * len(training.runs) / took
+
+
+def concurrent(bench: Bench, number: int, way: Way) -> float:
+    """Images a second of ``number`` runs in one process."""
+    return speed_of(_concurrent(bench, number, way), bench.seconds)
+
+
+def stacked(bench: Bench, number: int) -> float:
+    """Images a second of the CPU's engine, on the same device."""
+    training = StackedTraining(bench.dataset, bench.model, bench.recipe, bench.runs(number), bench.device)
+    return speed_of(training, bench.seconds)
+
+
+def processes(bench: Bench, number: int, way: Way) -> float:
+    """Images a second of ``number`` processes with a run each."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(number), context.Queue()
+    started = [context.Process(target=_process, args=(bench, way, barrier, results)) for _ in range(number)]
+    for process in started:
+        process.start()
+    try:
+        return float(sum(results.get(timeout=PATIENCE) for _ in started))
+    except queue.Empty:
+        raise RuntimeError("a process ended without a result") from None
+    finally:
+        for process in started:
+            process.join(timeout=10)
+            process.kill()
+
+
+def _process(bench: Bench, way: Way, barrier: Any, results: Any) -> None:
+    """One of several: all begin to measure at once."""
+    torch.set_num_threads(1)
+    results.put(speed_of(_concurrent(bench, 1, way), bench.seconds, partial(barrier.wait, PATIENCE)))
+
+
+def _concurrent(bench: Bench, number: int, way: Way) -> Training:
+    return ConcurrentTraining(
+        bench.dataset, bench.model, bench.recipe, bench.runs(number), bench.device, way=way
+    )
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What is measured, and what gives its images a second."""
+
+    implementation: str
+    runs: int
+    measure: Callable[[], float]
+    processes: int = 1
+
+
+def rivals(bench: Bench, counts: list[int], *, compiled: bool) -> Iterator[Rival]:
+    """The loops first; then the engines, each way for all counts."""
+    half = torch.bfloat16
+    yield Rival("plain loop", 1, partial(plain_loop, bench, modern=False))
+    if compiled:
+        yield Rival("plain loop, compiled, bfloat16", 1, partial(plain_loop, bench, modern=True))
+    ways = {
+        "graph": Way(compute=half, streams=1),
+        "graph, a stream each": Way(compute=half),
+    }
+    if compiled:
+        ways |= {
+            "graph, compiled": Way(compute=half, streams=1, compiled=True),
+            "graph, compiled, a stream each": Way(compute=half, compiled=True),
+        }
+    eager = Way(compute=half, streams=1, graphed=False)
+    yield Rival("eager, bfloat16", 1, partial(concurrent, bench, 1, eager))
+    for name, way in ways.items():
+        for number in counts:
+            yield Rival(name, number, partial(concurrent, bench, number, way))
+    for number in (1, 4):
+        yield Rival("stack, float32", number, partial(stacked, bench, number))
+    for number in (2, 4):
+        yield Rival(
+            "processes, a graph each", number, partial(processes, bench, number, ways["graph"]), number
+        )
+
+
+# ---------------------------------------------------------------------------------------------- the table
+
+
+def measured(rival: Rival, bench: Bench, limits: Roofline, plain: float | None) -> Row | str:
+    """Measure one; a line that says why if that can't be done."""
+    device = bench.device
+    cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.reset_peak_memory_stats(device)
+    speed, fault = 0.0, ""
+    try:
+        speed = rival.measure()
+    except RuntimeError as error:  # what others give is measured all the same
+        fault = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    held = torch.cuda.max_memory_reserved(device) if cuda else 0
+    free_memory(device)
+    if fault:
+        return fault
+    return Row(
+        device=torch.cuda.get_device_name(device) if cuda else device.type,
+        torch=torch.__version__,
+        implementation=rival.implementation,
+        runs=rival.runs,
+        processes=rival.processes,
+        images_per_second=round(speed, 1),
+        ratio_to_plain=round(speed / (plain or speed), 2),
+        flop_utilization=round(speed * limits.flop_of_image / limits.flop_per_second, 4),
+        gigabytes_held=round(held / 1e9, 2),
+        arithmetic_limit=round(limits.arithmetic),
+        bandwidth_limit=round(limits.bandwidth),
+        in_turn_limit=round(limits.in_turn),
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--device", default="cuda")
+    options.add_argument("--tiny", action="store_true", help="a network and data of no use, to rehearse")
+    options.add_argument("--runs", type=int, nargs="+", help="runs at once; 1 2 4 8 16 by default")
+    options.add_argument("--seconds", type=float, help="of each measurement; 5 by default")
+    options.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
+    options.add_argument("--out", type=Path, help="CSV; benchmarks/train_throughput_<device>.csv by default")
+    given = options.parse_args()
+    device = torch.device(given.device)
+    if given.tiny:
+        torch.set_num_threads(1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    bench = Bench.of(device, tiny=given.tiny, seconds=given.seconds)
+    limits = roofline(bench, tiny=given.tiny)
+    print(
+        f"measured: {limits.flop_per_second / 1e12:.3g} TFLOP/s in a matrix product,"
+        f" {limits.bytes_per_second / 1e12:.3g} TB/s in a copy\n"
+        f"an image: {limits.flop_of_image / 1e9:.3g} GFLOP, {limits.bytes_of_image / 1e6:.3g} MB\n"
+        f"limits, images/s: arithmetic {limits.arithmetic:,.0f}, bandwidth {limits.bandwidth:,.0f},"
+        f" in turn {limits.in_turn:,.0f}",
+        flush=True,
+    )
+    folder = Path(tempfile.mkdtemp()) if given.tiny else Path(__file__).parent
+    out = given.out or folder / f"train_throughput_{device.type}.csv"
+    plain = None
+    with out.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        counts = given.runs or ([1, 2] if given.tiny else [1, 2, 4, 8, 16])
+        for rival in rivals(bench, counts, compiled=not given.no_compile):
+            row = measured(rival, bench, limits, plain)
+            what = f"{rival.implementation:32} {rival.runs:3} runs"
+            if isinstance(row, str):
+                print(f"{what}  {row}", flush=True)
+                continue
+            plain = plain or row.images_per_second
+            writer.writerow(asdict(row))
+            file.flush()  # what is measured stays, whatever comes next
+            print(
+                f"{what} {row.images_per_second:10,.0f} images/s  x{row.ratio_to_plain:<7.2f}"
+                f" {100 * row.flop_utilization:5.1f} % of the matrix rate  {row.gigabytes_held:6.1f} GB",
+                flush=True,
+            )
+    print(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,374 @@
+"""The training engine for a GPU: each run has its own network, and a step of all is one CUDA graph.
+
+Everything that a step reads stays in one place on the device: images, the epoch's draws, labels, the position
+in the epoch, the learning rate. So whole steps are replayed without the host, each run's on a stream of its
+own: at the study's batch size, one ResNet-18 cannot fill a large GPU.
+
+The same code runs on the CPU, where nothing is captured and there is one stream: that is how it is tested.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.optim.sgd import sgd
+
+from noiseproof.data import Dataset
+from noiseproof.models import Model, build_initialized
+from noiseproof.training.base import Run, RunState, Training
+from noiseproof.training.batches import EpochPlan
+from noiseproof.training.graph import Graph, Streams
+from noiseproof.training.recipe import Recipe
+from noiseproof.training.stack import State
+
+EVALUATION_BATCH = 1000
+"""Test images evaluated at once."""
+
+TURN = 1.0
+"""Seconds that `ConcurrentTraining.advance` takes at most on a GPU, once its steps are captured, but for an
+evaluation: what a time budget has to allow for."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """How runs are trained at once.
+
+    ``compute``: what the networks are computed in, by autocast; None for the weights' own dtype.
+    ``compiled``: by `torch.compile`. ``streams``: how many things the GPU does side by side; None for one a
+    run. ``graphed``: steps are captured; if not, the host launches every kernel.
+    """
+
+    compute: torch.dtype | None = None
+    compiled: bool = False
+    streams: int | None = None
+    graphed: bool = True
+
+    @property
+    def precision(self) -> str:
+        """The dtype in which networks are computed, by name."""
+        return str(self.compute or torch.float32).removeprefix("torch.")
+
+    @classmethod
+    def usual(cls, device: torch.device) -> Way:
+        """Give bfloat16 on a GPU that computes in it, else float32."""
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return cls(compute=torch.bfloat16 if half else None)
+
+
+class ConcurrentTraining(Training):
+    """Trains runs side by side, each with a network of its own.
+
+    Weights, momentum, batch statistics and losses are float32 whatever the networks are computed in.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: Model,
+        recipe: Recipe,
+        runs: Sequence[Run],
+        device: torch.device,
+        *,
+        way: Way | None = None,
+    ) -> None:
+        super().__init__(dataset, model, recipe, runs, device)
+        self.way = way or Way.usual(device)
+        self._learners = [
+            Learner(dataset, model, recipe, run, device, compiled=self.way.compiled) for run in runs
+        ]
+        self._streams = Streams(device, self.way.streams or len(runs))
+        num_samples, rows = len(self._clean), len(self._seeds)
+        self._drawn = EpochPlan(
+            order=torch.zeros(rows, num_samples, dtype=torch.long, device=device),
+            top=torch.zeros(rows, num_samples, dtype=torch.long, device=device),
+            left=torch.zeros(rows, num_samples, dtype=torch.long, device=device),
+            flip=torch.zeros(rows, num_samples, dtype=torch.bool, device=device),
+            recipe=recipe,
+        )
+        self._position = torch.zeros((), dtype=torch.long, device=device)
+        self._offsets = torch.arange(recipe.batch_size, device=device)
+        # the fused update reads a float32 on CUDA, and a number of any precision on the CPU
+        rate_dtype = torch.float32 if device.type == "cuda" else torch.float64
+        self._learning_rate = torch.zeros((), dtype=rate_dtype, device=device)
+        self._hits = torch.zeros(len(runs), dtype=torch.long, device=device)
+        self._steps: dict[int, Graph] = {}
+        self._evaluation: Graph | None = None
+        self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
+        self._epoch: int | None = None
+        self._at_once = 1
+
+    @property
+    def precision(self) -> str:
+        """What the networks are computed in; weights and losses are float32 in any case."""
+        return self.way.precision
+
+    def advance(self) -> None:
+        """Train a step, on a GPU a few of one epoch; after its last, evaluate and extend the histories."""
+        self._prepare()
+        started = time.perf_counter()
+        num_samples, batch_size = len(self._clean), self.recipe.batch_size
+        steps_per_epoch = self.recipe.steps_per_epoch(num_samples)
+        epoch, position = divmod(self.step, steps_per_epoch)
+        if epoch != self._epoch:
+            self._begin_epoch(epoch, position * batch_size)
+        ahead = min(self._at_once, steps_per_epoch - position)
+        for start in range(position * batch_size, (position + ahead) * batch_size, batch_size):
+            self._steps[min(batch_size, num_samples - start)].replay()
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+            if ahead == self._at_once and time.perf_counter() - started < TURN / 2:
+                self._at_once *= 2
+        self.step += ahead
+        if position + ahead == steps_per_epoch:
+            self._end_epoch()
+        self.seconds += (time.perf_counter() - started) / len(self.runs)
+
+    def _begin_epoch(self, epoch: int, start: int) -> None:
+        for row, seed in enumerate(self._seeds):
+            plan = EpochPlan.draw(
+                len(self._clean), recipe=self.recipe, seed=seed, epoch=epoch, device=torch.device("cpu")
+            )
+            for name in ("order", "top", "left", "flip"):
+                getattr(self._drawn, name)[row].copy_(getattr(plan, name))
+        self._learning_rate.fill_(self.recipe.learning_rate_at(epoch))
+        self._position.fill_(start)
+        self._epoch = epoch
+
+    def _prepare(self) -> None:
+        """Capture the steps, that of a whole batch and that of the last one, and the evaluation."""
+        if self._evaluation is not None:
+            return
+        # a step is warmed up where every batch size is inside the epoch; drawing it sets this right again
+        self._position.zero_()
+        self._epoch = None
+        num_samples, batch_size = len(self._clean), self.recipe.batch_size
+        changes = [self._position, *self._counts.values()]
+        changes += [tensor for learner in self._learners for tensor in learner.tensors]
+        for size in sorted({min(batch_size, num_samples), num_samples % batch_size} - {0}, reverse=True):
+            self._steps[size] = self._captured(partial(self._train, size), changes)
+        self._evaluation = self._captured(self._evaluate, [self._hits])
+
+    def _captured(self, function: Callable[[], None], changes: Sequence[Tensor]) -> Graph:
+        if not self.way.graphed:
+            return Graph(function)
+        with _quickest_convolutions():
+            return Graph.capture(function, self.device, changes=changes, pool=self._pool)
+
+    def _train(self, size: int) -> None:
+        """Train every run on the batch of ``size`` at the position, and count it."""
+        batches = [self._batch(row, size) for row in range(len(self._seeds))]
+        indices = torch.stack([indices for indices, _ in batches])[self._seed_row]
+        given = self._given.gather(1, indices)
+
+        def train(r: int) -> tuple[Tensor, Tensor]:
+            _, images = batches[self._seeds.index(self.runs[r].seed)]
+            # a compiled network is compiled for one size
+            compiled = self.way.compiled and size == self.recipe.batch_size
+            return self._learners[r].train(
+                images, given[r], self._learning_rate, compute=self._computing(), compiled=compiled
+            )
+
+        trained = self._streams.each(train, range(len(self.runs)))
+        losses, predicted = (torch.stack(values) for values in zip(*trained, strict=True))
+        self._count(losses, predicted, given, self._clean[indices])
+        self._position += size
+
+    def _batch(self, row: int, size: int) -> tuple[Tensor, Tensor]:
+        """Indices ``(B,)`` and normalized images ``(B, C, H, W)`` for the runs of a seed."""
+        span = self._position + self._offsets[:size]
+        drawn = self._drawn
+        batch = EpochPlan(
+            order=drawn.order[row, span],
+            top=drawn.top[row, span],
+            left=drawn.left[row, span],
+            flip=drawn.flip[row, span],
+            recipe=self.recipe,
+        )
+        indices, images = batch.batch(self._train_images, 0)
+        return indices, self._normalized(images).contiguous(memory_format=torch.channels_last)
+
+    def _computing(self) -> AbstractContextManager[object]:
+        if self.way.compute is None:
+            return nullcontext()
+        # a cache of casted weights would outlive the step in which they were cast, in a graph's own memory
+        return torch.autocast(self.device.type, dtype=self.way.compute, cache_enabled=False)
+
+    def _test_hits(self) -> Tensor:
+        assert self._evaluation is not None
+        self._evaluation.replay()
+        return self._hits
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        self._hits.zero_()
+        for start in range(0, len(self._test_labels), EVALUATION_BATCH):
+            span = slice(start, start + EVALUATION_BATCH)
+            images = self._normalized(self._test_images[span]).contiguous(memory_format=torch.channels_last)
+
+            def predict(learner: Learner, images: Tensor = images) -> Tensor:
+                return learner.predict(images, compute=self._computing())
+
+            predicted = torch.stack(self._streams.each(predict, self._learners))
+            self._hits += (predicted == self._test_labels[span]).sum(1)
+
+    def _states(self) -> list[RunState]:
+        return [learner.state(self.step) for learner in self._learners]
+
+    def _load(self, states: Sequence[RunState]) -> None:
+        for learner, state in zip(self._learners, states, strict=True):
+            learner.load(state)
+        self._epoch = None
+
+
+class Learner:
+    """One run's network, loss and momentum, and its step; all of it stays in place."""
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        model: Model,
+        recipe: Recipe,
+        run: Run,
+        device: torch.device,
+        *,
+        compiled: bool,
+    ) -> None:
+        network = build_initialized(
+            lambda: model.build(dataset.image_shape, dataset.num_classes), seed=run.seed
+        )
+        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.recipe = recipe
+        # of its own, since it may hold tensors that have to be on the device
+        self.loss = deepcopy(run.loss).to(device)
+        # counters that nothing reads: a kernel for each would be launched in every step
+        self._step_counters = _taken_out_step_counters(self.network)
+        self.parameters = dict(self.network.named_parameters())
+        self.buffers = dict(self.network.named_buffers())
+        self.momentum = {
+            name: torch.zeros_like(p, requires_grad=False) for name, p in self.parameters.items()
+        }
+        # one compilation serves all networks of a kind
+        self._compiled = torch.compile(self.network, dynamic=False) if compiled else self.network
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """What a step changes."""
+        return [*self.parameters.values(), *self.buffers.values(), *self.momentum.values()]
+
+    def train(
+        self,
+        images: Tensor,
+        given: Tensor,
+        learning_rate: Tensor,
+        *,
+        compute: AbstractContextManager[object],
+        compiled: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Train a step; give each sample's loss and what was predicted before the step, both ``(B,)``."""
+        self.network.train()
+        with compute:
+            logits = (self._compiled if compiled else self.network)(images)
+        logits = _widened(logits)
+        losses = self.loss(logits, given)
+        parameters = list(self.parameters.values())
+        # not backward(): gradients then need no place of their own, and stay on the stream they are made on
+        gradients = torch.autograd.grad(losses.mean(), parameters)
+        self._update(parameters, gradients, learning_rate)
+        return losses.detach(), logits.detach().argmax(-1)
+
+    def predict(self, images: Tensor, *, compute: AbstractContextManager[object]) -> Tensor:
+        """Give the predicted labels."""
+        self.network.eval()
+        with compute:
+            predicted: Tensor = self.network(images).argmax(-1)
+        return predicted
+
+    @torch.no_grad()
+    def _update(self, parameters: list[Tensor], gradients: Sequence[Tensor], learning_rate: Tensor) -> None:
+        """Make the step, with the L1 norm's gradient and clipping as the recipe says."""
+        adjusted = [_laid_out_as(p, gradient) for p, gradient in zip(parameters, gradients, strict=True)]
+        if self.recipe.l1:
+            adjusted = list(
+                torch._foreach_add(adjusted, torch._foreach_sign(parameters), alpha=self.recipe.l1)
+            )
+        if self.recipe.clip_norm is not None:
+            norm = torch.stack(torch._foreach_norm(adjusted)).norm()
+            # as torch.nn.utils.clip_grad_norm_ does
+            factor = (self.recipe.clip_norm / (norm + 1e-6)).clamp(max=1)
+            adjusted = list(torch._foreach_mul(adjusted, factor))
+        sgd(
+            parameters,
+            adjusted,
+            list(self.momentum.values()),  # zeros at first: the same as SGD's own first step
+            fused=True,
+            weight_decay=self.recipe.weight_decay,
+            momentum=self.recipe.momentum,
+            lr=learning_rate,  # type: ignore[arg-type]  # a tensor, so that a graph can read it
+            dampening=0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    def state(self, step: int) -> RunState:
+        """Copy what was learned in ``step`` steps to the CPU."""
+        counters = {name: torch.tensor(step) for name in self._step_counters}
+        return RunState(_on_cpu(self.parameters), _on_cpu(self.buffers) | counters, _on_cpu(self.momentum))
+
+    @torch.no_grad()
+    def load(self, state: RunState) -> None:
+        """Take up what was learned."""
+        for kept, restored in (
+            (self.parameters, state.parameters),
+            (self.buffers, state.buffers),
+            (self.momentum, state.momentum),
+        ):
+            for name, value in kept.items():
+                value.copy_(restored[name])
+
+
+def _taken_out_step_counters(network: nn.Module) -> list[str]:
+    """Take the counters of steps out of batch normalization; give the names that they had."""
+    names = []
+    for prefix, layer in network.named_modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None:
+            layer.num_batches_tracked = None
+            names.append(f"{prefix}.num_batches_tracked")
+    return names
+
+
+def _widened(logits: Tensor) -> Tensor:
+    """Give half-precision logits in float32, in which every loss is computed."""
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """Give the gradient with its elements where the parameter has its own: the update walks both in step."""
+    if gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
+
+
+def _on_cpu(tensors: State) -> State:
+    # contiguous, as the other engine keeps them
+    return {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in tensors.items()
+    }
+
+
+@contextmanager
+def _quickest_convolutions() -> Iterator[None]:
+    """Let cuDNN time its kernels while a graph is warmed up, and keep the quickest."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before

@@ -1,0 +1,53 @@
+"""The scripts for a GPU run to their end on the CPU: whoever has one at last must meet no slip of the pen."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+
+
+def rows_of(script: str, out: Path, *arguments: str) -> list[dict[str, str]]:
+    """What a script writes when it is rehearsed."""
+    subprocess.run(
+        [sys.executable, FOLDER / script, "--device", "cpu", "--tiny", "--out", out, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    with out.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_throughput(tmp_path: Path) -> None:
+    rows = rows_of(
+        "train_throughput.py", tmp_path / "t.csv", "--no-compile", "--runs", "2", "--seconds", "0.01"
+    )
+    assert [(row["implementation"], row["runs"], row["processes"]) for row in rows] == [
+        ("plain loop", "1", "1"),
+        ("eager, bfloat16", "1", "1"),
+        ("graph", "2", "1"),
+        ("graph, a stream each", "2", "1"),
+        ("stack, float32", "1", "1"),
+        ("stack, float32", "4", "1"),
+        ("processes, a graph each", "2", "2"),
+        ("processes, a graph each", "4", "4"),
+    ]
+    assert all(float(row["images_per_second"]) > 0 for row in rows)
+    assert rows[0]["ratio_to_plain"] == "1.0"
+
+
+def test_agreement(tmp_path: Path) -> None:
+    ways = ("float32, eager, alone", "bfloat16, graph, together")
+    rows = rows_of(
+        "engine_agreement.py", tmp_path / "a.csv", "--epochs", "2", "--seeds", "1", "--ways", *ways
+    )
+    assert [(row["way"], row["loss"], row["epoch"]) for row in rows] == [
+        (way, loss, epoch) for way in ways for loss in ("ce", "nce + mae") for epoch in ("1", "2")
+    ]
+    assert all(0 < float(row["test_accuracy"]) < 1 for row in rows)
