@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
+from noiseproof.losses import CATALOGUE
 from noiseproof.models import Model
 from noiseproof.training import Checkpoint, ConcurrentTraining, Recipe, Run, StackedTraining, Training, Way
 from noiseproof.training import concurrent as module
@@ -345,6 +346,36 @@ def test_warming_up_changes_nothing(
         halfway.advance()
     resumed.restore(halfway.checkpoints)  # captured in mid-epoch
     assert to_the_end(resumed).histories == expected.histories
+
+
+def test_a_step_waits_for_no_value_and_stays_on_its_device(
+    dataset: Dataset, model: Model, recipe: Recipe, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The meta device has no values: whatever would end a capture, or is on another device, fails there."""
+
+    def update(parameters: Any, gradients: Any, buffers: Any, *, lr: Tensor, **_: Any) -> None:
+        """The fused one is not there for the meta device, and wants all of a kind side by side."""
+        for tensors in zip(parameters, gradients, buffers, strict=True):
+            assert len({(t.device, t.dtype, t.shape, t.stride()) for t in tensors}) == 1
+        assert lr.device.type == "meta"
+        updated.append(len(gradients))
+
+    updated: list[int] = []
+    monkeypatch.setattr(module, "sgd", update)
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # it does not know the meta device
+    texts = [
+        *CATALOGUE,
+        "nce + mae",
+        "forward(ce, noise='symmetric:0.4')",
+        "backward(ce, noise='symmetric:0.4')",
+    ]
+    runs = [make_run(text, seed=i % 2) for i, text in enumerate(texts)]
+    changed = Recipe(**recipe.model_dump() | {"l1": 1e-3, "clip_norm": 1.0})
+    training = ConcurrentTraining(dataset, model, changed, runs, torch.device("meta"), way=Way())
+    for size in (recipe.batch_size, 1):
+        training._train(size)
+    training._evaluate()
+    assert len(updated) == 2 * len(runs)
 
 
 def test_without_graphs_it_is_the_same(make_run: MakeRun, concurrent: Begin) -> None:
