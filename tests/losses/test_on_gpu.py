@@ -8,7 +8,8 @@ from torch.testing import assert_close
 
 from noiseproof.losses import Loss
 
-pytestmark = pytest.mark.cuda
+# libraries warn of many things on a GPU that are none of our business
+pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("default")]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)

@@ -35,11 +35,20 @@ def test_bounds_hold(loss: Loss, classes: int) -> None:
     assert values.max().item() <= known.upper + 1e-12
 
 
+@pytest.fixture
+def quick_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer steps of the optimiser, and hardly any experiment: it has no part in the claims."""
+    monkeypatch.setattr("noiseproof.certificates.extremes.STEPS", 120)
+    monkeypatch.setattr("noiseproof.certificates.experiment.RANDOM_FUNCTIONS", 4)
+
+
+@pytest.mark.usefixtures("quick_search")
 def test_no_claim_is_refuted_by_its_certificate(registered: Loss) -> None:
     # an optimiser looks for the extremes, so bounds are the infimum and the supremum
     assert refuted_claims(registered.properties(3), certify(registered, 3)) == []
 
 
+@pytest.mark.usefixtures("quick_search")
 def test_no_claim_of_a_sum_or_normalization_is_refuted(composed: Loss) -> None:
     assert refuted_claims(composed.properties(4), certify(composed, 4), tight=False) == []
 
