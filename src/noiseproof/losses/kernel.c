@@ -46,9 +46,9 @@ INLINE uint32_t as_bits(float value) {
     return bits;
 }
 
-/* e^x to 1 ulp, 0 below -87, e^88 above 88: 2^n times Cephes' polynomial on |r| <= ln 2 / 2. */
+/* e^x to 1 ulp for x <= 88, 0 below -87.7: 2^n times Cephes' polynomial on |r| <= ln 2 / 2. */
 INLINE float exp_of(float x) {
-    float bounded = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+    float bounded = x < -88.0f ? -88.0f : x; /* there n is -127, of which the bits make 0; no number stays none */
     float n = rintf(bounded * 1.44269504088896341f);
     float r = bounded - n * 0.693359375f; /* ln 2 in two parts: the first has so few bits that this is exact */
     r = r + n * 2.12194440e-4f;
@@ -59,8 +59,7 @@ INLINE float exp_of(float x) {
     y = y * r + 1.6666665459e-1f;
     y = y * r + 5.0000001201e-1f;
     y = y * r * r + r + 1.0f;
-    float scale = as_float((uint32_t)((int32_t)n + 127) << 23);
-    return x < -87.0f ? 0.0f : y * scale;
+    return y * as_float((uint32_t)((int32_t)n + 127) << 23);
 }
 
 /* log u for normal u > 0 to 1 ulp: Cephes' polynomial on [sqrt(1/2), sqrt(2)]. */
