@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_args
 
@@ -122,6 +125,40 @@ def test_every_thread_does_its_rows(data: tuple[Tensor, Tensor], monkeypatch: py
         together = value_and_gradient(parse("nfl + mae"), *data)
         assert torch.equal(together[1], alone[1])
         assert_close(together[0], alone[0])
+
+
+FORK = """
+import os, signal, torch
+from noiseproof.losses import kernel, parse
+
+kernel.WORTH_A_THREAD = 1
+torch.set_num_threads(3)
+logits, target = torch.linspace(-3, 3, 640).view(64, 10), torch.arange(64) % 10
+expected = parse("nfl + mae")(logits, target)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # a thread that is waited for in vain
+    same = [torch.allclose(parse("nfl + mae")(logits, target), expected) for _ in range(3)]
+    os._exit(0 if all(same) else 1)
+assert torch.allclose(parse("nfl + mae")(logits, target), expected)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    ran = subprocess.run([sys.executable, "-c", FORK], capture_output=True, text=True)
+    assert ran.stdout.strip() == "0", ran.stderr
+
+
+def test_threads_of_python_may_evaluate_at_once(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    monkeypatch.setattr(kernel, "WORTH_A_THREAD", 1)
+    expected = parse("nfl + mae", reduction="none")(*data)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: parse("nfl + mae", reduction="none")(*data), range(200)))
+    assert all(torch.equal(values, expected) for values in found)
 
 
 # ------------------------------------------------------------------------------------ what is compiled
