@@ -118,6 +118,26 @@ def target(shape: tuple[int, ...]) -> Tensor:
     return torch.randint(shape[class_dim], labels_shape, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture
+def peak_bytes() -> Callable[[Callable[[], object]], int]:
+    """``work -> `` the most that is allocated at once while it runs, by the allocator's own events."""
+
+    def measure(work: Callable[[], object]) -> int:
+        cpu = [torch.profiler.ProfilerActivity.CPU]
+        with torch.profiler.profile(activities=cpu, profile_memory=True) as run:
+            kept = work()
+        del kept
+        held = peak = 0
+        assert run.profiler is not None
+        for event in run.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                peak = max(peak, held)
+        return peak
+
+    return measure
+
+
 # ------------------------------------------------------------------------------------ the reference
 
 Array = npt.NDArray[np.float64]

@@ -15,6 +15,8 @@ from noiseproof.losses.formula import RowFormula
 
 Evaluate = Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]
 
+PeakBytes = Callable[[Callable[[], object]], int]
+
 
 def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.detach().requires_grad_()
@@ -159,21 +161,10 @@ def test_forward_mode(logits: Tensor, target: Tensor) -> None:
 # ------------------------------------------------------------------------------------------- memory
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that was allocated at once while ``work`` ran, by the allocator's own events."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as run:
-        kept = work()
-    del kept
-    held = peak = 0
-    for event in run.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
-
-
 @pytest.mark.parametrize("text", ["ce", "nce", "nfl", "nce+mae", "nfl+rce"])
-def test_memory_is_the_gradient_and_blocks(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_the_gradient_and_blocks(
+    text: str, monkeypatch: pytest.MonkeyPatch, peak_bytes: PeakBytes
+) -> None:
     monkeypatch.setattr(fused, "BLOCK", 1 << 17)
     logits = torch.zeros(64, 32_000, requires_grad=True)  # 8 MB
     target = torch.arange(64)

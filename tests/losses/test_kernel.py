@@ -26,6 +26,8 @@ KNOWN = [name for name in CATALOGUE if parse(name).formula().__class__.__name__ 
 SIZES = [(1, 2), (5, 3), (7, 8), (16, 10), (9, 17), (4, 100), (3, 1030), (2, 5000)]
 """Below, at and above what fits a vector register and a chunk of the kernel's."""
 
+PeakBytes = Callable[[Callable[[], object]], int]
+
 
 def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     logits = logits.detach().requires_grad_()
@@ -310,21 +312,8 @@ def test_upstream_gradients_scale(data: tuple[Tensor, Tensor]) -> None:
     assert_close(logits.grad, gradient * 1024)
 
 
-def peak_bytes(work: Callable[[], object]) -> int:
-    """The most that was allocated at once while ``work`` ran, by the allocator's own events."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as run:
-        kept = work()
-    del kept
-    held = peak = 0
-    for event in run.profiler.kineto_results.events():
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-    return peak
-
-
 @pytest.mark.parametrize("text", ["ce", "nce", "nfl + mae", "nfl + fl(gamma=2) + ngce"])
-def test_memory_is_the_gradient_and_a_few_rows(text: str) -> None:
+def test_memory_is_the_gradient_and_a_few_rows(text: str, peak_bytes: PeakBytes) -> None:
     logits = torch.zeros(64, 32_000, requires_grad=True)  # 8 MB
     target = torch.arange(64)
 
@@ -359,7 +348,7 @@ def test_in_place_the_logits_become_their_gradient(data: tuple[Tensor, Tensor], 
     assert torch.equal(2 * logits, gradient)
 
 
-def test_in_place_needs_no_memory_of_the_logits_size() -> None:
+def test_in_place_needs_no_memory_of_the_logits_size(peak_bytes: PeakBytes) -> None:
     inputs = torch.zeros(64, 32_000, requires_grad=True)
     loss = parse("nce + mae", in_place=True)
 

@@ -130,7 +130,7 @@ def certify(loss: AnyLoss | str, num_classes: int = 10) -> Certificate:
         raise NoiseproofError(f"a loss must be callable as loss(logits, target), got {type(given).__name__}")
     values = values_by_label(given)
     _check_numbers(values, num_classes)
-    facts = _facts(given, num_classes)
+    facts = _facts(given, values, num_classes)
     symmetric, asymmetric = _promised_rates(given, facts, num_classes)
     return Certificate(
         loss=str(given) if isinstance(given, Loss) else _name(given),
@@ -162,8 +162,7 @@ class _Facts:
     asymmetry: float | None
 
 
-def _facts(loss: AnyLoss, num_classes: int) -> _Facts:
-    values = values_by_label(loss)
+def _facts(loss: AnyLoss, values: Values, num_classes: int) -> _Facts:
     alone = depends_on_label_alone(values, num_classes)
     return _Facts(
         *extremes(values, num_classes),
@@ -189,7 +188,10 @@ def _promised_rates(loss: AnyLoss, facts: _Facts, num_classes: int) -> tuple[flo
     if not isinstance(loss, WeightedSum):
         return rates
     # Lemma 3: a sum tolerates what all of its terms do
-    of_terms = [_promised_rates(term, _facts(term, num_classes), num_classes) for _, term in loss.weighted]
+    of_terms = [
+        _promised_rates(term, _facts(term, values_by_label(term), num_classes), num_classes)
+        for _, term in loss.weighted
+    ]
     symmetric, asymmetric = (min(side) for side in zip(*of_terms, strict=True))
     return max(rates[0], symmetric), max(rates[1], asymmetric)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -76,17 +76,10 @@ class Loss(nn.Module, ABC):
     weight: Tensor | None
     in_place: bool
 
-    def __init__(
-        self,
-        *,
-        reduction: Reduction = "mean",
-        ignore_index: int = -100,
-        weight: Tensor | None = None,
-        in_place: bool = False,
-    ) -> None:
+    def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__()
         self.register_buffer("weight", None)
-        self.configure(reduction=reduction, ignore_index=ignore_index, weight=weight, in_place=in_place)
+        self.configure(**options)
 
     def configure(
         self,

@@ -214,13 +214,8 @@ class BackwardCorrection(CorrectedLoss):
     def properties(self, num_classes: int) -> Properties:
         """Passive where T flips anything; bounds are promises: those of each class's loss by itself."""
         inverse, known = self.prepared(num_classes), self.loss.properties(num_classes)
-        with np.errstate(invalid="ignore"):  # 0 times infinity, which the outer choice drops
-            least = np.where(
-                inverse > 0, inverse * known.lower, np.where(inverse < 0, inverse * known.upper, 0)
-            )
-            most = np.where(
-                inverse > 0, inverse * known.upper, np.where(inverse < 0, inverse * known.lower, 0)
-            )
+        with np.errstate(invalid="ignore"):  # 0 times infinity, which the choice drops
+            ends = np.where(inverse == 0, 0.0, [inverse * known.lower, inverse * known.upper])
         columns = inverse.sum(axis=0)
         flips = (inverse[~np.eye(num_classes, dtype=bool)] != 0).any()
         class_sum = None
@@ -228,8 +223,8 @@ class BackwardCorrection(CorrectedLoss):
             class_sum = float(columns[0]) * known.class_sum
         return Properties(
             kind="passive" if flips or known.kind == "passive" else "active",
-            lower=float(least.sum(axis=1).min()),
-            upper=float(most.sum(axis=1).max()),
+            lower=float(ends.min(axis=0).sum(axis=1).min()),
+            upper=float(ends.max(axis=0).sum(axis=1).max()),
             class_sum=class_sum,
         )
 

@@ -23,7 +23,12 @@ from noiseproof.losses.checks import (
 )
 from noiseproof.losses.formula import Formula, RowFormula, Term
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager, is_eager_on_cpu
-from noiseproof.losses.kernel import Batch, compiled, known_terms
+from noiseproof.losses.kernel import Batch, can_run, compiled
+
+TRITON_IS_THERE = find_spec("triton") is not None
+
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""Of logits that the kernel for GPUs takes; it computes in float32."""
 
 
 class Options(TypedDict, total=False):
@@ -80,28 +85,55 @@ def _against_labels(
     if weight is not None:
         check_weight(weight)
         check_weight_fits(weight, logits)
+    if logits.dim() <= 2 or not is_eager(logits):
+        return _quickest(formula, logits, target, reduction, ignore_index, weight, in_place)
+    rows = _classes_last(logits).flatten(0, -2)
+    result = _quickest(formula, rows, target.flatten(), reduction, ignore_index, weight, in_place)
+    return result.view_as(target) if reduction == "none" else result
 
-    if logits.dim() > 2 and is_eager(logits):
-        rows = _classes_last(logits).flatten(0, -2)
-        result = _against_labels(formula, rows, target.flatten(), reduction, ignore_index, weight, in_place)
-        return result.view_as(target) if reduction == "none" else result
 
-    terms = known_terms(formula, logits, target)
-    if terms is not None and (weight is None or weight.device.type == "cpu"):
-        return _compiled(formula, terms, logits, target, reduction, ignore_index, weight, in_place)
-    terms = known_terms_on_gpu(formula, logits, target)
-    if terms is not None and (weight is None or weight.device == logits.device):
-        return _compiled_on_gpu(formula, terms, logits, target, reduction, ignore_index, weight, in_place)
+def _quickest(
+    formula: Formula,
+    logits: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    ignore_index: int,
+    weight: Tensor | None,
+    in_place: bool,
+) -> Tensor:
+    """Evaluate by a compiled kernel, else in one fused pass, else by the plain formula."""
 
-    # seen at once where looking is free; it saves the masks
-    all_kept = is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero())
-    ignored = None if all_kept else target == ignore_index
-    labels = target.long() if ignored is None else target.masked_fill(ignored, 0).long()
+    def plain(logits: Tensor, reduction: Reduction = reduction) -> Tensor:
+        labels, ignored = _labels(target, ignore_index)
+        values = formula(_log_probabilities(logits), labels)
+        factor = _factor(values.dtype, labels, ignored, weight)
+        # where, not a product: an ignored position must give 0 even where its value is infinite
+        if factor is not None:
+            values = torch.where(factor == 0, torch.zeros_like(values), values * factor)
+        return reduce(values, reduction, factor)
 
-    def plain(logits: Tensor) -> Tensor:
-        return _plain(formula, logits, labels, ignored, reduction, weight)
+    terms = _terms_in_memory(formula, logits, target, weight)
+    if terms is not None and can_run(logits, terms):
+        floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
+        batch = Batch(
+            logits, _indices(target), ignore_index=ignore_index, weight=floats, mean=reduction == "mean"
+        )
+        return compiled(logits, terms, batch, total=reduction != "none", in_place=in_place, plain=plain)
+    if terms is not None and TRITON_IS_THERE and logits.is_cuda and logits.dtype in TRITON_DTYPES:
+        from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
 
+        return on_device(
+            logits,
+            terms,
+            _indices(target),
+            ignore_index=ignore_index,
+            weight=weight,
+            reduction=reduction,
+            in_place=in_place,
+            plain=lambda logits: plain(logits, "none"),
+        )
     if isinstance(formula, RowFormula) and can_fuse(formula, logits):
+        labels, ignored = _labels(target, ignore_index)
         factor = _factor(torch.promote_types(logits.dtype, torch.float32), labels, ignored, weight)
         total = labels.numel() if factor is None else float(factor.sum())
         scale = 1 / total if reduction == "mean" and total > 0 else 1.0
@@ -109,89 +141,35 @@ def _against_labels(
     return plain(logits)
 
 
-def _compiled(
-    formula: Formula,
-    terms: tuple[Term, ...],
-    logits: Tensor,
-    target: Tensor,
-    reduction: Reduction,
-    ignore_index: int,
-    weight: Tensor | None,
-    in_place: bool,
-) -> Tensor:
-    given = target.long().contiguous()
-    floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
-    batch = Batch(logits, given, ignore_index=ignore_index, weight=floats, mean=reduction == "mean")
-
-    def plain(logits: Tensor) -> Tensor:
-        ignored = given == ignore_index
-        return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, reduction, weight)
-
-    return compiled(logits, terms, batch, total=reduction != "none", in_place=in_place, plain=plain)
-
-
-def known_terms_on_gpu(formula: Formula, logits: Tensor, target: Tensor) -> tuple[Term, ...] | None:
-    """Give the formula as Triton's kernel knows it, if Triton is there and takes it and these tensors."""
+def _terms_in_memory(
+    formula: Formula, logits: Tensor, target: Tensor, weight: Tensor | None
+) -> tuple[Term, ...] | None:
+    """Give the formula as kernels know it, if what stands in the tensors' memory is all that they are."""
     if (
-        not logits.is_cuda
-        or logits.device != target.device
-        or logits.dtype not in (torch.float32, torch.bfloat16, torch.float16)
+        not isinstance(formula, RowFormula)
         or logits.dim() != 2
-        or not isinstance(formula, RowFormula)
         or not is_eager(logits)
         or not is_eager(target)
+        or logits.device != target.device
+        or (weight is not None and weight.device != logits.device)
         or not logits.is_contiguous()
         or logits.is_neg()
-        or find_spec("triton") is None
     ):
         return None
     return formula.terms(logits.shape[1])
 
 
-def _compiled_on_gpu(
-    formula: Formula,
-    terms: tuple[Term, ...],
-    logits: Tensor,
-    target: Tensor,
-    reduction: Reduction,
-    ignore_index: int,
-    weight: Tensor | None,
-    in_place: bool,
-) -> Tensor:
-    from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
-
-    given = target.long().contiguous()
-
-    def plain(logits: Tensor) -> Tensor:
-        ignored = given == ignore_index
-        return _plain(formula, logits, given.masked_fill(ignored, 0), ignored, "none", weight)
-
-    return on_device(
-        logits,
-        terms,
-        given,
-        ignore_index=ignore_index,
-        weight=weight,
-        reduction=reduction,
-        in_place=in_place,
-        plain=plain,
-    )
+def _indices(target: Tensor) -> Tensor:
+    return target.long().contiguous()
 
 
-def _plain(
-    formula: Formula,
-    logits: Tensor,
-    labels: Tensor,
-    ignored: Tensor | None,
-    reduction: Reduction,
-    weight: Tensor | None,
-) -> Tensor:
-    values = formula(_log_probabilities(logits), labels)
-    factor = _factor(values.dtype, labels, ignored, weight)
-    # where, not a product: an ignored position must give 0 even where its value is infinite
-    if factor is not None:
-        values = torch.where(factor == 0, torch.zeros_like(values), values * factor)
-    return reduce(values, reduction, factor)
+def _labels(target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor | None]:
+    """Give labels that are valid everywhere, and which of them are ignored; None if none is."""
+    # seen at once where looking is free; it saves the masks
+    if is_eager_on_cpu(target) and 0 < target.numel() == int((target != ignore_index).count_nonzero()):
+        return target.long(), None
+    ignored = target == ignore_index
+    return target.masked_fill(ignored, 0).long(), ignored
 
 
 def _factor(

@@ -38,6 +38,11 @@ class Term(NamedTuple):
     part: Literal["label", "share", "sum"] = "label"
 
 
+FUNCTIONS = {"log": 0, "gap": 1, "focal": 2, "power": 3}
+PARTS = {"label": 0, "share": 1, "sum": 2}
+"""Numbers of a term's function and part, by which the kernels go."""
+
+
 class Formula(ABC):
     """A loss of one row, in plain differentiable PyTorch."""
 
@@ -223,6 +228,11 @@ class Weighted(RowFormula):
 def at_label(values: Tensor, target: Tensor) -> Tensor:
     """Pick ``values[..., target]``: shapes ``(..., C), (...) -> (...)``."""
     return values.gather(-1, target.unsqueeze(-1)).squeeze(-1)
+
+
+def one_hot(target: Tensor, log_p: Tensor) -> Tensor:
+    """Give the labels as probabilities, of the classes and dtype of ``log_p``: ``(...) -> (..., C)``."""
+    return torch.nn.functional.one_hot(target, log_p.shape[-1]).to(log_p.dtype)
 
 
 def _added(tensors: Sequence[Tensor]) -> Tensor:

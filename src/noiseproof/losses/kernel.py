@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from noiseproof.losses.formula import Formula, RowFormula, Term
-from noiseproof.losses.fused import differentiate, is_batched, is_eager_on_cpu
+from noiseproof.losses.formula import FUNCTIONS, PARTS, Term
+from noiseproof.losses.fused import differentiate, is_batched
 
 SOURCE = Path(__file__).with_name("kernel.c")
 LIBRARY = Path(__file__).with_name("libkernel.so")
@@ -35,10 +35,6 @@ class _Term(ctypes.Structure):
         ("function", ctypes.c_int32),
         ("part", ctypes.c_int32),
     )
-
-
-_FUNCTIONS = {"log": 0, "gap": 1, "focal": 2, "power": 3}
-_PARTS = {"label": 0, "share": 1, "sum": 2}
 
 
 def load(library: Path, source: Path) -> ctypes.CDLL | None:
@@ -67,22 +63,14 @@ def is_there() -> bool:
     return _library is not None
 
 
-def known_terms(formula: Formula, logits: Tensor, target: Tensor) -> tuple[Term, ...] | None:
-    """Give the formula as the kernel knows it, if it is there and takes it and these tensors."""
-    if (
-        _library is None
-        or not isinstance(formula, RowFormula)
-        or logits.dtype is not torch.float32
-        or logits.dim() != 2
-        or not is_eager_on_cpu(logits)
-        or not is_eager_on_cpu(target)
-        # what stands in memory must be what is meant
-        or not logits.is_contiguous()
-        or logits.is_neg()
-    ):
-        return None
-    terms = formula.terms(logits.shape[1])
-    return terms if terms is not None and len(terms) <= MOST_TERMS else None
+def can_run(logits: Tensor, terms: tuple[Term, ...]) -> bool:
+    """Tell whether the kernel is there and takes these terms of these logits."""
+    return (
+        _library is not None
+        and logits.dtype is torch.float32
+        and logits.device.type == "cpu"
+        and len(terms) <= MOST_TERMS
+    )
 
 
 def compiled(
@@ -130,10 +118,10 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         nothing = (None,) * 5
         gradient, ctx.gradient = ctx.gradient, None
-        again = gradient is None or torch.is_grad_enabled() or is_batched(upstream)
-        if again and not ctx.saved_tensors:
+        further = torch.is_grad_enabled() or is_batched(upstream)
+        if (further or gradient is None) and not ctx.saved_tensors:
             raise RuntimeError("a loss with in_place=True has a single gradient: its logits are gone")
-        if torch.is_grad_enabled() or is_batched(upstream):
+        if further:
             # somebody wants to differentiate the gradient, or many gradients at once
             return differentiate(ctx.plain, ctx.saved_tensors[0], upstream), *nothing
         if gradient is None:  # given away by an earlier backward
@@ -158,7 +146,7 @@ def _result(terms: tuple[Term, ...], batch: Batch, total: bool, gradient: Tensor
 def _prepared(terms: tuple[Term, ...]) -> tuple[ctypes.Array[_Term], int]:
     """Give the terms as C has them, and the rows of scratch that they want."""
     known = (_Term * len(terms))(
-        *(_Term(t.weight, t.parameter, _FUNCTIONS[t.function], _PARTS[t.part]) for t in terms)
+        *(_Term(t.weight, t.parameter, FUNCTIONS[t.function], PARTS[t.part]) for t in terms)
     )
     # e^x, and the slopes of each term that is curved
     return known, 1 + sum(t.part != "label" and t.function in ("focal", "power") for t in terms)

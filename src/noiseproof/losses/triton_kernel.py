@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from noiseproof.losses.formula import Term
+from noiseproof.losses.formula import FUNCTIONS, PARTS, Term
 from noiseproof.losses.fused import differentiate, is_batched
 
 LOG = tl.constexpr(0)
@@ -25,8 +25,8 @@ POWER = tl.constexpr(3)
 LABEL = tl.constexpr(0)
 SHARE = tl.constexpr(1)
 
-FUNCTIONS = {"log": 0, "gap": 1, "focal": 2, "power": 3}
-PARTS = {"label": 0, "share": 1, "sum": 2}
+TINY = tl.constexpr(1.42e-14)
+"""eps^2, far below any 1 - p that rounding leaves."""
 
 KEPT = tl.constexpr(5)
 """Numbers kept of each row before those of the terms: max, log of the sum, slopes in l_y, in p, in all."""
@@ -228,7 +228,6 @@ def _statistics(  # type: ignore[no-untyped-def]
     HAS_WEIGHT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    TINY: tl.constexpr = 1.42e-14  # eps^2, far below any 1 - p that rounding leaves
     row = tl.program_id(0).to(tl.int64)
     y = tl.load(target + row).to(tl.int64)
     in_range = (y >= 0) & (y < num_classes)
@@ -333,7 +332,6 @@ def _gradient(  # type: ignore[no-untyped-def]
     PARAMETER: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    TINY: tl.constexpr = 1.42e-14
     row = tl.program_id(0).to(tl.int64)
     k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = k < num_classes

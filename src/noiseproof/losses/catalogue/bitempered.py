@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, Plain, at_label
+from noiseproof.losses.formula import Formula, Plain, at_label, one_hot
 
 
 def bitempered_logistic_loss(
@@ -64,7 +64,7 @@ class BitemperedLogisticLoss(Loss):
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the terms of the divergence."""
-        q = torch.nn.functional.one_hot(target, log_p.shape[-1]).to(log_p.dtype)
+        q = one_hot(target, log_p)
         return _divergence_terms(log_p, q, self.t1, self.t2)
 
     def properties(self, num_classes: int) -> Properties:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.formula import OnLabel, one_hot
 
 
 def jensen_shannon(logits: Tensor, target: Tensor, *, pi: float = 0.5, **options: Unpack[Options]) -> Tensor:
@@ -59,7 +59,7 @@ class JensenShannon(ClasswiseLoss):
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the terms of both divergences."""
-        q = torch.nn.functional.one_hot(target, log_p.shape[-1]).to(log_p.dtype)
+        q = one_hot(target, log_p)
         return _divergence_terms(log_p, q, self.pi)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, RowFormula, Term, at_label
+from noiseproof.losses.formula import Linearized, RowFormula, Term, at_label, one_hot
 
 
 def label_smoothing(
@@ -64,7 +64,7 @@ class LabelSmoothing(Loss):
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give ``-q_k log p_k`` of the smoothed label."""
-        q = torch.nn.functional.one_hot(target, log_p.shape[-1]).to(log_p.dtype)
+        q = one_hot(target, log_p)
         return -_smoothed(q, self.epsilon) * log_p
 
     def properties(self, num_classes: int) -> Properties:

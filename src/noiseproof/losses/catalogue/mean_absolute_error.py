@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, OnLabel, PerSample, RowFormula, Term, at_label
+from noiseproof.losses.formula import Linearized, OnLabel, PerSample, RowFormula, Term, at_label, one_hot
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -63,8 +63,7 @@ class MeanAbsoluteError(ClasswiseLoss):
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give ``|p_k - q_k|``."""
-        q = torch.nn.functional.one_hot(target, log_p.shape[-1])
-        return (log_p.exp() - q).abs()
+        return (log_p.exp() - one_hot(target, log_p)).abs()
 
 
 class NormalizedMeanAbsoluteError(NormalizedLoss):
@@ -113,11 +112,15 @@ class NormalizedGap(RowFormula):
         return self.against(log_p, q) / (log_p.shape[-1] - 1)
 
 
+def _distance(log_p: Tensor, q: Tensor) -> Tensor:
+    return (log_p.exp() - q).abs().sum(-1)
+
+
 _MEAN_ABSOLUTE_ERROR = OnLabel(
     value=lambda log_p: -2 * torch.expm1(log_p),
     slope=lambda log_p: -2 * torch.exp(log_p),
-    against=lambda log_p, q: (log_p.exp() - q).abs().sum(-1),
+    against=_distance,
     known_as=(Term(2.0, "gap"),),
 )
 
-_NORMALIZED = NormalizedGap(against=lambda log_p, q: (log_p.exp() - q).abs().sum(-1) / 2)
+_NORMALIZED = NormalizedGap(against=lambda log_p, q: _distance(log_p, q) / 2)
