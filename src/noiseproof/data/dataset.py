@@ -1,4 +1,4 @@
-"""What every data set gives: images as uint8, clean labels, and who is mistaken for whom."""
+"""What every data set gives: images, labels, and who is mistaken for whom."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+Images = NDArray[np.uint8] | NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and clean labels of a training and a test set.
+    """Images and labels of a training and a test set.
 
-    ``*_images``: uint8, ``(N, C, H, W)``. ``*_labels``: int64, ``(N,)``, in 0..K-1. ``class_names``: K
-    names. ``class_map``: which class asymmetric noise turns into which. ``mean``, ``std``: per channel,
-    in the images' units, to normalize by. ``canonical``: whether the files are the published ones.
+    ``*_images``: uint8 or float32, ``(N, C, H, W)``. ``*_labels``: int64, ``(N,)``, in 0..K-1.
+    ``class_names``: K names. ``class_map``: which class asymmetric noise turns into which; empty where nobody
+    says. ``mean``, ``std``: per channel, in the images' units, to normalize by. ``canonical``: whether the
+    files are the published ones. ``given_labels``: labels of the training images as somebody gave them, right
+    or wrong, where there are such beside the clean ones. ``labels_are_clean``: False if the training labels are
+    themselves of that kind, and the clean ones are not known.
     """
 
     name: str
-    train_images: NDArray[np.uint8]
+    train_images: Images
     train_labels: NDArray[np.int64]
-    test_images: NDArray[np.uint8]
+    test_images: Images
     test_labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     class_map: Mapping[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     canonical: bool = True
+    given_labels: NDArray[np.int64] | None = None
+    labels_are_clean: bool = True
 
     @property
     def num_classes(self) -> int:
@@ -46,7 +53,10 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over shapes, images and labels: equal if and only if the data is."""
         digest = hashlib.sha256()
-        for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+        arrays = [self.train_images, self.train_labels, self.test_images, self.test_labels]
+        if self.given_labels is not None:
+            arrays.append(self.given_labels)
+        for array in arrays:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
