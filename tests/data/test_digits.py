@@ -130,7 +130,9 @@ def test_order_and_shape_and_part_change_the_fingerprint(digits: Dataset) -> Non
 
 
 def test_the_layout_in_memory_changes_no_fingerprint(digits: Dataset) -> None:
-    fortran = dataclasses.replace(digits, train_images=np.asfortranarray(digits.train_images))
+    images = digits.train_images.astype(np.uint8, order="F")
+    assert images.flags.f_contiguous
+    fortran = dataclasses.replace(digits, train_images=images)
     assert fortran.fingerprint == FINGERPRINT
 
 

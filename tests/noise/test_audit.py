@@ -118,3 +118,12 @@ def test_labels_that_do_not_fit_are_refused(clean: Any, noisy: Any, message: str
 def test_a_bad_matrix_is_refused() -> None:
     with pytest.raises(NoiseproofError, match=r"is it transposed\?$"):
         audit([0], [0], [[0.9, 0.2], [0.1, 0.8]])
+
+
+def test_without_a_matrix_the_achieved_one_stands_alone() -> None:
+    found = audit([0, 0, 1, 2], [0, 1, 1, 1])
+    assert (found.requested, found.requested_rate, found.achieved_rate) == (None, None, 0.5)
+    assert found.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert "requested" not in str(found)
+    assert str(found).splitlines()[1] == "    0     50.0  50.0   0.0         2"
+    assert audit([0], [1], num_classes=4).counts.shape == (4, 4)

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.noise import KINDS, Noise, asymmetric, pairflip, parse, symmetric
+from noiseproof.noise import HUMAN_LABELS, KINDS, MATRICES, Noise, asymmetric, pairflip, parse, symmetric
 
 RATED = ["symmetric", "asymmetric", "pairflip"]
+EVERY_KIND = "'symmetric', 'asymmetric', 'pairflip', 'none', 'instance', 'human', 'given'"
 
 
 def test_the_kinds_are_those_tested_here() -> None:
-    assert set(KINDS) == {*RATED, "none"}
+    assert set(MATRICES) == {*RATED, "none"}
+    assert set(KINDS) == {*MATRICES, "instance", "human", "given"}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +32,9 @@ def test_the_kinds_are_those_tested_here() -> None:
         ("none", Noise("none", 0.0), "none"),
         ("  Symmetric : 0.40\n", Noise("symmetric", 0.4), "symmetric:0.4"),
         ("NONE", Noise("none", 0.0), "none"),
+        ("instance:0.4", Noise("instance", 0.4), "instance:0.4"),
+        ("given", Noise("given"), "given"),
+        *((f"Human: {name}", Noise("human", variant=name), f"human:{name}") for name in HUMAN_LABELS),
         ("symmetric:.5", Noise("symmetric", 0.5), "symmetric:0.5"),
         ("symmetric:4e-1", Noise("symmetric", 0.4), "symmetric:0.4"),
         ("symmetric:1", Noise("symmetric", 1.0), "symmetric:1"),
@@ -66,6 +71,21 @@ def test_each_kind_builds_its_own_matrix() -> None:
         assert_array_equal(parse(text).transition_matrix(5, class_map), expected)
 
 
+@pytest.mark.parametrize("text", ["instance:0.4", "human:worst", "given"])
+def test_noise_that_is_no_matrix_says_so(text: str) -> None:
+    with pytest.raises(
+        NoiseproofError, match=f"^{text} noise has no transition matrix; expected one of 'symm"
+    ):
+        parse(text).transition_matrix(10, {})
+
+
+def test_asymmetric_noise_without_a_class_map_is_refused() -> None:
+    with pytest.raises(
+        NoiseproofError, match=r"^asymmetric:0\.4 noise needs to know which class is mistaken"
+    ):
+        parse("asymmetric:0.4").transition_matrix(10, {})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -75,9 +95,20 @@ def test_each_kind_builds_its_own_matrix() -> None:
         ("non", "noise 'non': unknown kind 'non'; did you mean 'none'?"),
         (
             "0.4",
-            "noise '0.4': unknown kind '0.4'; expected one of 'symmetric', 'asymmetric', 'pairflip', 'none'",
+            f"noise '0.4': unknown kind '0.4'; expected one of {EVERY_KIND}",
         ),
-        ("", "noise '': unknown kind ''; expected one of 'symmetric', 'asymmetric', 'pairflip', 'none'"),
+        ("", f"noise '': unknown kind ''; expected one of {EVERY_KIND}"),
+        ("given:0.4", "noise 'given:0.4': 'given' takes no rate"),
+        ("human:wurst", "noise 'human:wurst': unknown human labels 'wurst'; did you mean 'worst'?"),
+        (
+            "human",
+            "noise 'human': unknown human labels ''; expected one of 'aggregate', 'random1', 'random2',"
+            " 'random3', 'worst', 'noisy'",
+        ),
+        (
+            "instance:0",
+            "noise 'instance:0': an instance-dependent noise rate must lie between 0 and 1, got 0",
+        ),
         ("none:0.4", "noise 'none:0.4': 'none' takes no rate"),
         ("none:", "noise 'none:': 'none' takes no rate"),
     ]

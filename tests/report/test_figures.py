@@ -123,7 +123,11 @@ def test_several_seeds_have_a_band_of_one_deviation(seeds: int, bands: int) -> N
     [
         (("CE",), (Noise("symmetric", 0.2),), ["figure1", "memorization_symmetric"]),
         (("NCE+MAE",), (Noise("asymmetric", 0.2),), ["figure4", "memorization_asymmetric"]),
-        (LOSSES, (Noise("pairflip", 0.2), Noise("none", 0)), []),
+        (
+            LOSSES,
+            (Noise("pairflip", 0.2), Noise("human", variant="worst")),
+            ["figure_pairflip", "memorization_pairflip", "figure_human", "memorization_human"],
+        ),
     ],
 )
 def test_a_figure_without_anything_to_show_is_not_drawn(

@@ -42,7 +42,7 @@ def tabled(*columns: Column, runs_per_cell: int = 1, diverged: int = 0) -> Table
 
 def top(made: Table) -> list[set[str]]:
     """The losses in bold, column by column."""
-    return [{loss for loss, entries in made.rows if entries[j].is_top} for j in range(len(made.rates))]
+    return [{loss for loss, entries in made.rows if entries[j].is_top} for j in range(len(made.settings))]
 
 
 # ---------------------------------------------------------------------------------------- the numbers
@@ -59,7 +59,7 @@ def test_the_studys_own_tables_come_out_as_printed() -> None:
 def test_a_row_for_each_loss_and_a_column_for_each_rate_ascending() -> None:
     results = results_of({"A": [1], "B": [2]}, {"A": [3], "B": [4]})
     made = table(replace(results, noises=results.noises[::-1]), "symmetric", name="t")
-    assert (made.losses, made.rates) == (("A", "B"), RATES)
+    assert (made.losses, [setting.rate for setting in made.settings]) == (("A", "B"), list(RATES))
     assert [[entry.mean for entry in entries] for entries in made.entries] == [[1, 3], [2, 4]]
 
 

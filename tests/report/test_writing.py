@@ -156,7 +156,7 @@ def test_another_kind_of_noise_has_a_table_of_its_own(tmp_path: Path, make_recor
     archive.add(make_record("ce", "none"))
     report = write_report(tmp_path)
     assert {made.name for made in report.tables} == {"table_pairflip", "table_none"}
-    assert (tmp_path / "report" / "table_none.csv").read_text() == "loss,0,0_std\nCE,60.00,\n"
+    assert (tmp_path / "report" / "table_none.csv").read_text() == "loss,none,none_std\nCE,60.00,\n"
 
 
 def test_a_folder_without_plan_is_reported_as_far_as_it_goes(

@@ -134,12 +134,15 @@ def test_a_record_says_which_data_and_how_much_noise(
             "canonical": False,
             "train_size": 60,
             "test_size": 30,
+            "class_names": ("a", "b", "c"),
+            "class_map": {0: 1},
         }
         matrix = noise.parse(record.config.noise).transition_matrix(3, dataset.class_map)
         given = noise.corrupt(dataset.train_labels, matrix, seed=record.config.seed)
         counts: npt.NDArray[np.int64] = np.zeros((3, 3), dtype=np.int64)
         np.add.at(counts, (dataset.train_labels, given), 1)
         assert record.noise.counts == tuple(map(tuple, counts.tolist()))
+        assert record.noise.achieved_rate is not None
         assert record.noise.achieved_rate == pytest.approx(1 - np.trace(counts) / 60)
         asked = 0.4 if record.config.noise.startswith("symmetric") else 0.4 / 3
         assert record.noise.requested_rate == pytest.approx(asked)

@@ -35,6 +35,8 @@ STUDIES = sorted(
     if entry.name.endswith(".toml")
 )
 
+NOISES = "symmetric:0.4, asymmetric:0.3, pairflip:0.2, instance:0.4, human:worst, given or none."
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the data set's files; without it they are downloaded.")
@@ -100,7 +102,7 @@ def run(
 def train(
     loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
     data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
-    noise: Annotated[str, typer.Option(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")] = "none",
+    noise: Annotated[str, typer.Option(help=NOISES)] = "none",
     epochs: Annotated[
         int | None, typer.Option(help="Epochs; those of the data set's study by default.")
     ] = None,
@@ -205,7 +207,7 @@ def certify(
 
 @app.command()
 def audit(
-    noise: Annotated[str, typer.Argument(help="symmetric:0.4, asymmetric:0.3, pairflip:0.2 or none.")],
+    noise: Annotated[str, typer.Argument(help=NOISES)],
     data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     data_dir: DataDir = None,
@@ -213,12 +215,16 @@ def audit(
     """Draw label noise and show the matrix asked for beside the one achieved."""
     from noiseproof import data as data_sets
     from noiseproof import noise as label_noise
+    from noiseproof.study.labels import training_labels
 
     setting = label_noise.parse(noise)
     dataset = data_sets.load(data, data_dir)
-    matrix = setting.transition_matrix(dataset.num_classes, dataset.class_map)
-    noisy = label_noise.corrupt(dataset.train_labels, matrix, seed=seed)
-    typer.echo(str(label_noise.audit(dataset.train_labels, noisy, matrix)))
+    labels = training_labels(setting, dataset, seed=seed, data_dir=data_dir)
+    if labels.audit is None:
+        raise NoiseproofError(
+            f"the clean labels of {dataset.name} are not known, so there is nothing to audit"
+        )
+    typer.echo(str(labels.audit))
 
 
 def _conduct(study: Study, out: Path, device: str, data_dir: Path | None, budget: float | None) -> Outcome:

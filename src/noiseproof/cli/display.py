@@ -42,7 +42,10 @@ def show_report(report: Report) -> None:
 def show_run(record: Record, path: Path) -> None:
     """Print what came of one run."""
     history = record.history
-    lines = [f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}"]
+    if record.noise.achieved_rate is None:
+        lines = ["wrong labels: not known, since the clean ones are not"]
+    else:
+        lines = [f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}"]
     if record.test_accuracy is None or record.best is None:
         lines.insert(0, f"out of memory after {len(history)} epochs: the run does not fit the device")
     else:
@@ -111,8 +114,8 @@ def show_nearest(ranked: Sequence[tuple[str, Comparison]]) -> None:
 
 def _grid(table: Table) -> Grid:
     grid = Grid("loss")
-    for rate in table.rates:
-        grid.add_column(f"{rate:g}", justify="right")
+    for header in table.headers:
+        grid.add_column(header, justify="right")
     for loss, entries in table.rows:
         texts = [(entry, escape(entry_text(table, entry))) for entry in entries]
         grid.add_row(escape(loss), *(f"[bold]{text}[/]" if entry.is_top else text for entry, text in texts))

@@ -21,8 +21,8 @@ class Dataset:
     ``class_names``: K names. ``class_map``: which class asymmetric noise turns into which; empty where nobody
     says. ``mean``, ``std``: per channel, in the images' units, to normalize by. ``canonical``: whether the
     files are the published ones. ``given_labels``: labels of the training images as somebody gave them, right
-    or wrong, where there are such beside the clean ones. ``labels_are_clean``: False if the training labels are
-    themselves of that kind, and the clean ones are not known.
+    or wrong, where there are such beside the clean ones. ``labels_are_clean``: False if the training labels
+    are themselves of that kind, and the clean ones are not known.
     """
 
     name: str

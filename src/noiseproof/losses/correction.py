@@ -236,6 +236,11 @@ def _weighted(weights: Tensor, values: Tensor) -> Tensor:
 
 def _setting(text: str, classes: str | None) -> label_noise.Noise:
     setting = label_noise.parse(text)
+    if setting.kind not in label_noise.MATRICES:
+        raise NoiseproofError(
+            f"{setting} noise has no transition matrix to correct by; expected one of"
+            f" {', '.join(label_noise.MATRICES)}, or a matrix"
+        )
     if classes is not None:
         label_noise.class_map(classes)
     elif setting.kind == "asymmetric":

@@ -9,12 +9,18 @@
 from noiseproof.noise.audit import Audit, audit
 from noiseproof.noise.class_maps import CLASS_MAPS, class_map
 from noiseproof.noise.corruption import corrupt
-from noiseproof.noise.text import KINDS, Noise, parse
+from noiseproof.noise.instance import instance_dependent
+from noiseproof.noise.text import GIVEN, HUMAN, HUMAN_LABELS, INSTANCE, KINDS, MATRICES, Noise, parse
 from noiseproof.noise.transition import asymmetric, check_transition_matrix, pairflip, symmetric
 
 __all__ = [
     "CLASS_MAPS",
+    "GIVEN",
+    "HUMAN",
+    "HUMAN_LABELS",
+    "INSTANCE",
     "KINDS",
+    "MATRICES",
     "Audit",
     "Noise",
     "asymmetric",
@@ -22,6 +28,7 @@ __all__ = [
     "check_transition_matrix",
     "class_map",
     "corrupt",
+    "instance_dependent",
     "pairflip",
     "parse",
     "symmetric",

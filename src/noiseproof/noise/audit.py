@@ -17,11 +17,11 @@ from noiseproof.noise.transition import Matrix, check_transition_matrix
 class Audit:
     """What was asked of the noise and what the labels show.
 
-    ``requested``: the transition matrix asked for. ``counts[i, j]``: samples of clean class i that are
-    labelled j. The achieved matrix of a class without samples is NaN.
+    ``requested``: the transition matrix asked for, None for noise that is none. ``counts[i, j]``: samples of
+    clean class i that are labelled j. The achieved matrix of a class without samples is NaN.
     """
 
-    requested: Matrix
+    requested: Matrix | None
     counts: NDArray[np.int64]
 
     @property
@@ -32,8 +32,10 @@ class Audit:
             return np.where(totals > 0, self.counts / totals, np.nan)
 
     @property
-    def requested_rate(self) -> float:
-        """The share of wrong labels asked for, given how many samples each class has."""
+    def requested_rate(self) -> float | None:
+        """The share of wrong labels that the matrix asks for, given how many samples each class has."""
+        if self.requested is None:
+            return None
         totals = self.counts.sum(axis=1)
         return float((totals * (1 - np.diag(self.requested))).sum() / max(totals.sum(), 1))
 
@@ -44,27 +46,29 @@ class Audit:
         return float((total - np.trace(self.counts)) / max(total, 1))
 
     def __str__(self) -> str:
-        """Both matrices side by side, in percent."""
-        size = len(self.requested)
+        """Both matrices side by side, in percent; the achieved one alone if none was asked for."""
+        size = len(self.counts)
         width = 6 * size
-        lines = [f"clean   {'requested %':<{width}}   {'achieved %':<{width}}   samples"]
+        matrices = {"requested %": self.requested, "achieved %": self.achieved}
+        shown = {title: matrix for title, matrix in matrices.items() if matrix is not None}
+        lines = ["   ".join(["clean", *(f"{title:<{width}}" for title in shown), "samples"])]
         for k in range(size):
-            wanted, got = (
-                "".join(f"{100 * value:6.1f}" for value in row)
-                for row in (self.requested[k], self.achieved[k])
-            )
-            lines.append(f"{k:>5}   {wanted}   {got}   {self.counts[k].sum():>7}")
+            rows = ["".join(f"{100 * value:6.1f}" for value in matrix[k]) for matrix in shown.values()]
+            lines.append("   ".join([f"{k:>5}", *rows, f"{self.counts[k].sum():>7}"]))
+        wanted = "" if self.requested_rate is None else f"requested {100 * self.requested_rate:.2f} %, "
         lines.append(
-            f"wrong labels: requested {100 * self.requested_rate:.2f} %,"
-            f" achieved {100 * self.achieved_rate:.2f} % of {self.counts.sum()}"
+            f"wrong labels: {wanted}achieved {100 * self.achieved_rate:.2f} % of {self.counts.sum()}"
         )
         return "\n".join(lines)
 
 
-def audit(clean: Any, noisy: Any, transition_matrix: ArrayLike) -> Audit:
-    """Compare noisy labels with the transition matrix that was asked for.
+def audit(
+    clean: Any, noisy: Any, transition_matrix: ArrayLike | None = None, *, num_classes: int | None = None
+) -> Audit:
+    """Compare noisy labels with the clean ones, and with the transition matrix that was asked for.
 
-    Raises `NoiseproofError` for labels out of range or of different lengths.
+    ``num_classes``: K, where there is no matrix to tell it; by default the labels' own. Raises
+    `NoiseproofError` for labels out of range or of different lengths.
 
     >>> from noiseproof.noise import symmetric
     >>> report = audit([0, 0, 1, 1], [0, 1, 1, 1], symmetric(2, 0.5))
@@ -74,11 +78,13 @@ def audit(clean: Any, noisy: Any, transition_matrix: ArrayLike) -> Audit:
     >>> report.requested_rate, report.achieved_rate
     (0.5, 0.25)
     """
-    requested = check_transition_matrix(transition_matrix)
-    size = len(requested)
+    requested = None if transition_matrix is None else check_transition_matrix(transition_matrix)
+    size = num_classes if requested is None else len(requested)
     before, after = label_array(clean, num_classes=size), label_array(noisy, num_classes=size)
     if before.shape != after.shape:
         raise NoiseproofError(f"clean and noisy labels differ in number: {len(before)} and {len(after)}")
+    if size is None:
+        size = 1 + int(max(before.max(initial=0), after.max(initial=0)))
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (before, after), 1)
     return Audit(requested, counts)

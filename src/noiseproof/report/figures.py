@@ -34,36 +34,44 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
     """Draw ``(name, figure)``: single losses in Figures 1 and 3, sums in 2 and 4; then memorization."""
     single = [loss for loss in results.losses if "+" not in loss]
     sums = [loss for loss in results.losses if "+" in loss]
-    for kind, first in FIRST_FIGURE.items():
-        if results.rates(kind):
-            for number, group in enumerate((single, sums), start=first):
+    for kind in sorted(results.kinds, key=lambda kind: FIRST_FIGURE.get(kind, len(FIRST_FIGURE) + 3)):
+        if kind in FIRST_FIGURE:
+            for number, group in enumerate((single, sums), start=FIRST_FIGURE[kind]):
                 if group:
-                    yield f"figure{number}", curves_by_rate(results, group, kind, "test")
-            yield f"memorization_{kind}", curves_by_rate(results, results.losses, kind, "memorized")
+                    yield f"figure{number}", curves_by_setting(results, group, kind, "test")
+        else:
+            yield f"figure_{kind}", curves_by_setting(results, results.losses, kind, "test")
+        if kind in FIRST_FIGURE or _memorize(results, kind):
+            yield f"memorization_{kind}", curves_by_setting(results, results.losses, kind, "memorized")
 
 
-def curves_by_rate(results: Results, losses: Sequence[str], kind: str, curves: Curves) -> Figure:
-    """Draw curves by epoch, mean and standard deviation over seeds, a panel for each noise rate."""
+def _memorize(results: Results, kind: str) -> bool:
+    """Whether there are wrong labels of this kind, known as such."""
+    return any(any(cell.memorized) for (_, setting), cell in results.cells.items() if setting.kind == kind)
+
+
+def curves_by_setting(results: Results, losses: Sequence[str], kind: str, curves: Curves) -> Figure:
+    """Draw curves by epoch, mean and standard deviation over seeds, a panel for each noise setting."""
     from matplotlib.figure import Figure
 
-    rates = results.rates(kind)
-    columns = min(2, len(rates))
-    rows = math.ceil(len(rates) / columns)
+    settings = results.settings(kind)
+    columns = min(2, len(settings))
+    rows = math.ceil(len(settings) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.4 * rows + 0.6), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel().tolist()
     handles: dict[str, Artist] = {}
-    for panel, rate in zip(panels, rates, strict=False):
+    for panel, setting in zip(panels, settings, strict=False):
         for i, loss in enumerate(losses):
-            cell = results.cells.get((loss, Noise(kind, rate)))
+            cell = results.cells.get((loss, setting))
             drawn = () if cell is None else cell.curves if curves == "test" else cell.memorized
             if any(drawn):
                 handles[loss] = _draw(panel, drawn, COLOURS[i % len(COLOURS)], DASHES[i // 2 % len(DASHES)])
-        panel.set_title(rf"$\eta$ = {rate:g}", fontsize=9)
+        panel.set_title(_title(setting), fontsize=9)
         panel.set_xlim(1, max(results.epochs, 2))
         panel.grid(alpha=0.25, linewidth=0.6)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)
-    for unused in panels[len(rates) :]:
+    for unused in panels[len(settings) :]:
         unused.set_axis_off()
     figure.supxlabel("epoch", fontsize=9)
     figure.supylabel(AXIS[curves], fontsize=9)
@@ -72,6 +80,10 @@ def curves_by_rate(results: Results, losses: Sequence[str], kind: str, curves: C
             handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=9
         )
     return figure
+
+
+def _title(setting: Noise) -> str:
+    return str(setting) if setting.variant or not setting.level else rf"$\eta$ = {setting.level}"
 
 
 def render(figure: Figure, form: Literal["png", "svg"]) -> bytes:

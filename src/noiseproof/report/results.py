@@ -47,7 +47,8 @@ class Results:
     """Cells by ``(loss label, noise)``, and what was planned: rows, columns and runs in a cell.
 
     ``out_of_memory``: how many runs of a cell did not fit their device; they are in no cell, for they have no
-    accuracy.
+    accuracy. ``unverified``: settings whose clean labels are not known, so that nothing can be said of what
+    was memorized.
     """
 
     data: str
@@ -57,15 +58,20 @@ class Results:
     runs_per_cell: int
     cells: dict[tuple[str, noise.Noise], Cell] = field(repr=False)
     out_of_memory: dict[tuple[str, noise.Noise], int] = field(default_factory=dict, repr=False)
+    unverified: frozenset[noise.Noise] = frozenset()
 
     @property
     def kinds(self) -> list[str]:
         """Kinds of noise, in the order in which they were planned."""
         return list(dict.fromkeys(setting.kind for setting in self.noises))
 
+    def settings(self, kind: str) -> list[noise.Noise]:
+        """Settings of a kind, by rate or by name."""
+        return sorted(setting for setting in self.noises if setting.kind == kind)
+
     def rates(self, kind: str) -> list[float]:
         """Noise rates of a kind, ascending."""
-        return sorted(setting.rate for setting in self.noises if setting.kind == kind)
+        return [setting.rate for setting in self.settings(kind)]
 
     def cell(self, loss: str, kind: str, rate: float) -> Cell:
         """Give a cell; raises `MissingResultError` if no run of it is finished."""
@@ -119,6 +125,7 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
         runs_per_cell=len({config.seed for config in configs}),
         cells={key: _cell(group) for key, group in groups.items()},
         out_of_memory=out_of_memory,
+        unverified=frozenset(noise.parse(r.config.noise) for r in found if r.noise.counts is None),
     )
 
 

@@ -1,4 +1,4 @@
-"""Tables in the study's form: a row for each loss, a column for each noise rate, the top two in bold."""
+"""Tables in the study's form: a row for each loss, a column for each noise setting, the top two in bold."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import io
 from dataclasses import dataclass
 
 from noiseproof.noise import Noise
-from noiseproof.report.results import TIE, MissingResultError, Results
+from noiseproof.report.results import TIE, Results
 
 TOP = 2
 """How many of a column are set in bold, as in the study."""
+
+CAPTIONS = {
+    "none": "clean labels",
+    "instance": "instance-dependent label noise",
+    "human": "labels that people gave",
+    "given": "its labels as they are given",
+}
+"""What the kinds of noise are called, where not by their own name."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,20 @@ class Entry:
 
 @dataclass(frozen=True)
 class Table:
-    """Test accuracies (%) under one kind of noise; ``entries[i][j]`` is loss i at rate j."""
+    """Test accuracies (%) under one kind of noise; ``entries[i][j]`` is loss i under setting j."""
 
     name: str
     caption: str
     losses: tuple[str, ...]
-    rates: tuple[float, ...]
+    settings: tuple[Noise, ...]
     entries: tuple[tuple[Entry, ...], ...]
     runs_per_cell: int
+    has_unverified: bool = False
+
+    @property
+    def headers(self) -> list[str]:
+        """The settings as columns are headed: ``0.4``, ``worst``, ``given``."""
+        return [setting.level or setting.kind for setting in self.settings]
 
     @property
     def rows(self) -> list[tuple[str, tuple[Entry, ...]]]:
@@ -60,21 +74,27 @@ class Table:
         diverged = sum(entry.diverged for entry in entries)
         if diverged:
             notes.append(f"Diverged (a loss that was not finite): {diverged} runs.")
+        if self.has_unverified:
+            notes.append(
+                "The clean labels are not known: what was memorized cannot be said, and the test labels are"
+                " taken as they are."
+            )
         return notes
 
 
 def table(results: Results, kind: str, *, name: str, study: Results | None = None) -> Table:
     """Make the table of a kind of noise; ``study`` stands beside if it is of the same data set."""
-    rates = results.rates(kind)
+    settings = results.settings(kind)
     comparable = study if study is not None and study.data == results.data else None
-    columns = [_column(results, kind, rate, comparable) for rate in rates]
+    columns = [_column(results, setting, comparable) for setting in settings]
     return Table(
         name=name,
-        caption=f"{results.data} with {kind} label noise, {results.epochs} epochs",
+        caption=f"{results.data} with {CAPTIONS.get(kind, f'{kind} label noise')}, {results.epochs} epochs",
         losses=results.losses,
-        rates=tuple(rates),
+        settings=tuple(settings),
         entries=tuple(zip(*columns, strict=True)),
         runs_per_cell=results.runs_per_cell,
+        has_unverified=not results.unverified.isdisjoint(settings),
     )
 
 
@@ -82,7 +102,7 @@ def to_csv(table: Table) -> str:
     """Columns ``loss``, then ``0.2``, ``0.2_std``, ... in percent; empty where missing."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["loss", *(name for rate in table.rates for name in (f"{rate:g}", f"{rate:g}_std"))])
+    writer.writerow(["loss", *(name for header in table.headers for name in (header, f"{header}_std"))])
     for loss, entries in table.rows:
         values = (value for entry in entries for value in (entry.mean, entry.std))
         writer.writerow([loss, *("" if value is None else f"{value:.2f}" for value in values)])
@@ -94,8 +114,8 @@ def to_markdown(table: Table) -> str:
     lines = [
         f"**{table.caption}**",
         "",
-        "| loss | " + " | ".join(f"{rate:g}" for rate in table.rates) + " |",
-        "| --- |" + " ---: |" * len(table.rates),
+        "| loss | " + " | ".join(table.headers) + " |",
+        "| --- |" + " ---: |" * len(table.headers),
     ]
     for loss, entries in table.rows:
         cells = [f"**{text}**" if e.is_top else text for e in entries for text in [entry_text(table, e)]]
@@ -109,9 +129,9 @@ def to_latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(table.caption)}. {_latex(' '.join(table.notes))}}}",
-        rf"\begin{{tabular}}{{l{'r' * len(table.rates)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.headers)}}}",
         r"\toprule",
-        "Loss & " + " & ".join(f"{rate:g}" for rate in table.rates) + r" \\",
+        "Loss & " + " & ".join(table.headers) + r" \\",
         r"\midrule",
     ]
     for loss, entries in table.rows:
@@ -136,35 +156,28 @@ def entry_text(table: Table, entry: Entry) -> str:
     return text if entry.study is None else f"{text} ({entry.study:.2f})"
 
 
-def _column(results: Results, kind: str, rate: float, study: Results | None) -> list[Entry]:
-    means = {
-        loss: results.accuracy(loss, kind, rate)
-        for loss in results.losses
-        if _accuracy(results, loss, kind, rate) is not None
+def _column(results: Results, setting: Noise, study: Results | None) -> list[Entry]:
+    cells = {
+        loss: results.cells[loss, setting] for loss in results.losses if (loss, setting) in results.cells
     }
+    means = {loss: cell.mean for loss, cell in cells.items()}
     least = min(sorted(means.values(), reverse=True)[:TOP], default=0.0) - TIE
     column = []
     for loss in results.losses:
-        cell = results.cell(loss, kind, rate) if loss in means else None
+        cell = cells.get(loss)
+        published = study.cells.get((loss, setting)) if study else None
         column.append(
             Entry(
                 mean=cell.mean if cell else None,
                 std=cell.std if cell else None,
                 runs=len(cell.accuracies) if cell else 0,
                 diverged=cell.diverged if cell else 0,
-                study=_accuracy(study, loss, kind, rate) if study else None,
+                study=published.mean if published else None,
                 is_top=loss in means and means[loss] >= least,
-                out_of_memory=results.out_of_memory.get((loss, Noise(kind, rate)), 0),
+                out_of_memory=results.out_of_memory.get((loss, setting), 0),
             )
         )
     return column
-
-
-def _accuracy(results: Results, loss: str, kind: str, rate: float) -> float | None:
-    try:
-        return results.accuracy(loss, kind, rate)
-    except MissingResultError:
-        return None
 
 
 def _latex(text: str) -> str:

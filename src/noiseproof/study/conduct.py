@@ -105,7 +105,7 @@ def conduct(
     for run_id in done & under_way.keys():  # a kill came between the record and this
         archive.forget_checkpoint(run_id)
 
-    pending = [PendingRun(config, dataset) for config in runs if config.id not in done]
+    pending = [PendingRun(config, dataset, data_dir) for config in runs if config.id not in done]
     if not pending:
         return Outcome("finished", len(runs), len(runs), pace.seconds)
     chosen_engine = engine(study, dataset, [run.spec for run in pending], chosen)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from pathlib import Path
 
 from noiseproof import losses, noise
 from noiseproof.data import Dataset
-from noiseproof.noise import Audit
 from noiseproof.study.archive import Identity
 from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.labels import training_labels
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.record import Best, DataFacts, NoiseFacts, Record, Status
 from noiseproof.training import Checkpoint, History, Run, evenly
@@ -19,17 +20,18 @@ from noiseproof.training import Checkpoint, History, Run, evenly
 class PendingRun:
     """A run without a record: its noise is drawn, nothing is trained."""
 
-    def __init__(self, config: RunConfiguration, dataset: Dataset) -> None:
+    def __init__(self, config: RunConfiguration, dataset: Dataset, data_dir: Path | None = None) -> None:
         self.config = config
         self.data = DataFacts.of(dataset)
-        matrix = noise.parse(config.noise).transition_matrix(dataset.num_classes, dataset.class_map)
-        given = noise.corrupt(dataset.train_labels, matrix, seed=config.seed)
-        self.audit: Audit = noise.audit(dataset.train_labels, given, matrix)
+        setting = noise.parse(config.noise)
+        labels = training_labels(setting, dataset, seed=config.seed, data_dir=data_dir)
+        self.noise = NoiseFacts.of(setting, labels.audit)
         self.spec = Run(
             identity=str(Identity(config, dataset.fingerprint)),
             loss=losses.parse(config.loss, reduction="none"),
-            given_labels=given,
+            given_labels=labels.given,
             seed=config.seed,
+            clean_is_known=labels.audit is not None,
         )
 
     def record(self, history: History, origin: Provenance, *, whole: bool = True) -> Record:
@@ -42,11 +44,7 @@ class PendingRun:
             test_accuracy=test[-1] if whole else None,
             best=Best(epoch=1 + test.index(max(test)), test_accuracy=max(test)) if whole else None,
             data=self.data,
-            noise=NoiseFacts(
-                requested_rate=self.audit.requested_rate,
-                achieved_rate=self.audit.achieved_rate,
-                counts=tuple(tuple(row) for row in self.audit.counts.tolist()),
-            ),
+            noise=self.noise,
             history=history,
             provenance=origin,
         )

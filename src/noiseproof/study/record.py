@@ -10,6 +10,7 @@ from pydantic import model_validator
 
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
+from noiseproof.noise import INSTANCE, Audit, Noise
 from noiseproof.schema import Schema
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.provenance import Provenance
@@ -17,13 +18,18 @@ from noiseproof.training import History
 
 
 class DataFacts(Schema):
-    """Which data it was; ``canonical`` is whether the files were the published ones."""
+    """Which data it was; ``canonical`` is whether the files were the published ones.
+
+    ``class_map`` is which class asymmetric noise turns into which. Old records have neither it nor the names.
+    """
 
     name: str
     fingerprint: str
     canonical: bool
     train_size: int
     test_size: int
+    class_names: tuple[str, ...] | None = None
+    class_map: dict[int, int] | None = None
 
     @classmethod
     def of(cls, dataset: Dataset) -> DataFacts:
@@ -34,15 +40,31 @@ class DataFacts(Schema):
             canonical=dataset.canonical,
             train_size=len(dataset.train_labels),
             test_size=len(dataset.test_labels),
+            class_names=dataset.class_names,
+            class_map=dict(dataset.class_map),
         )
 
 
 class NoiseFacts(Schema):
-    """The noise that was achieved: ``counts[i][j]`` samples of clean class i are labelled j."""
+    """The noise that was achieved: ``counts[i][j]`` samples of clean class i are labelled j.
 
-    requested_rate: float
-    achieved_rate: float
-    counts: tuple[tuple[int, ...], ...]
+    ``requested_rate`` is None for noise that asks for none; all are, if the clean labels are not known.
+    """
+
+    requested_rate: float | None = None
+    achieved_rate: float | None = None
+    counts: tuple[tuple[int, ...], ...] | None = None
+
+    @classmethod
+    def of(cls, setting: Noise, audit: Audit | None) -> NoiseFacts:
+        """Describe the noise of a run."""
+        if audit is None:
+            return cls()
+        return cls(
+            requested_rate=setting.rate if setting.kind == INSTANCE else audit.requested_rate,
+            achieved_rate=audit.achieved_rate,
+            counts=tuple(tuple(row) for row in audit.counts.tolist()),
+        )
 
 
 class Best(Schema):

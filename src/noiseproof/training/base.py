@@ -25,14 +25,16 @@ from noiseproof.training.stack import State
 class Run:
     """One training: a loss on given labels, from a seed.
 
-    ``identity`` says all that makes the run what it is; a checkpoint carries it. ``loss`` must give one
-    value for each sample (``reduction="none"``).
+    ``identity`` says all that makes the run what it is; a checkpoint carries it. ``loss`` must give one value
+    for each sample (``reduction="none"``). ``clean_is_known``: whether the data set's own labels are right,
+    so that one can say what of the given ones was memorized.
     """
 
     identity: str
     loss: nn.Module
     given_labels: NDArray[np.int64]
     seed: int
+    clean_is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -151,13 +153,14 @@ class Training(ABC):
         for r, right in enumerate(num_right):
             hits, recovered, memorized = (counted[name][r] for name in ("right", "recovered", "memorized"))
             wrong = num_samples - right
+            known = self.runs[r].clean_is_known
             self.histories[r] = self.histories[r].extended(
                 train_loss=_finite(counted["loss"][r] / num_samples),
-                clean=(hits + recovered) / num_samples,
+                clean=(hits + recovered) / num_samples if known else None,
                 given=(hits + memorized) / num_samples,
-                right=hits / right if right else None,
-                recovered=recovered / wrong if wrong else None,
-                memorized=memorized / wrong if wrong else None,
+                right=hits / right if right and known else None,
+                recovered=recovered / wrong if wrong and known else None,
+                memorized=memorized / wrong if wrong and known else None,
                 test=test_hits[r] / num_test,
             )
         for values in self._counts.values():

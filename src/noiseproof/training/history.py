@@ -12,9 +12,10 @@ class History(Schema):
 
     The training numbers are counted as each sample is visited, once an epoch, on the augmented image and
     before the batch's step. ``right``: of the samples whose given label is right, those predicted so.
-    ``recovered`` and ``memorized``: of the samples whose given label is wrong, those predicted as their
-    clean label, and as their wrong one. ``clean`` and ``given``: of all training samples, those
-    predicted as their clean, and as their given label. ``test``: accuracy on the test set.
+    ``recovered`` and ``memorized``: of the samples whose given label is wrong, those predicted as their clean
+    label, and as their wrong one; all three None if the clean labels are not known. ``clean`` and ``given``:
+    of all training samples, those predicted as their clean, and as their given label. ``test``: accuracy on
+    the test set.
     """
 
     train_loss: Values = ()
