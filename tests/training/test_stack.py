@@ -214,7 +214,7 @@ def test_a_stack_evaluates_each_of_its_copies(
     images = torch.randn(len(seeds), 6, 3, 8, 8, generator=generator)
     if shared:
         images = images[:1].expand_as(images)
-    stack = Stack(lambda: model.build((3, 8, 8), 5), seeds, torch.device("cpu"))
+    stack = Stack(lambda seed: model.initialized((3, 8, 8), 5, seed=seed), seeds, torch.device("cpu"))
     assert len(stack) == len(seeds)
     networks = networks_of(model, seeds)
     for training in (True, False, True, False):
@@ -229,7 +229,7 @@ def test_a_stack_evaluates_each_of_its_copies(
 
 def test_copies_start_from_their_seeds() -> None:
     model, seeds = ResNet18(width=2), [5, 0, 5]
-    stack = Stack(lambda: model.build((3, 8, 8), 5), seeds, torch.device("cpu"))
+    stack = Stack(lambda seed: model.initialized((3, 8, 8), 5, seed=seed), seeds, torch.device("cpu"))
     for r, network in enumerate(networks_of(model, seeds)):
         assert stack.parameters.keys() == dict(network.named_parameters()).keys()
         assert all(torch.equal(stack.parameters[name][r], p) for name, p in network.named_parameters())

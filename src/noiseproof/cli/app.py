@@ -106,8 +106,11 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs; those of the data set's study by default.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="mlp or resnet18.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of ResNet-18's first stage.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="mlp, cnn4, cnn8, resnet18, resnet34, or a function of your own such as my_nets:make."),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of a ResNet's first stage.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
@@ -124,7 +127,7 @@ def train(
     check_name(data)
     changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     if model is not None:
-        changes["model"] = {"name": model}
+        changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
     if width is not None:
         changes["model.width"] = width
     if epochs is not None:

@@ -89,11 +89,12 @@ def conduct(
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable data or folder,
-            or an ``out`` that holds runs of another configuration.
+            a network that such data can't be given to, or an ``out`` that holds runs of another configuration.
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)
     dataset = data.load(study.data, data_dir)
+    study.model.check(dataset.image_shape, dataset.num_classes)
     archive = Archive(out)
     archive.make()
     runs = study.runs()
