@@ -86,6 +86,7 @@ def test_cifar10_is_trained_as_in_the_study() -> None:
         "flip": True,
         "l1": 0.0,
         "clip_norm": None,
+        "final_learning_rate": 0.0,
     }
     assert study.recipe == Recipe()  # which are the defaults
 

@@ -108,7 +108,9 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="mlp, cnn4, cnn8, resnet18, resnet34, or a function of your own such as my_nets:make."),
+        typer.Option(
+            help="mlp, cnn4, cnn8, resnet18, resnet34, or a function of your own such as my_nets:make."
+        ),
     ] = None,
     width: Annotated[int | None, typer.Option(help="Channels of a ResNet's first stage.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,

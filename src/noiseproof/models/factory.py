@@ -152,7 +152,7 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter] | N
 
 
 def _callables(found: ModuleType | type) -> list[str]:
-    return [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
+    return [name for name in vars(found) if not name.startswith("_") and callable(getattr(found, name))]
 
 
 def _said(error: Exception) -> str:

@@ -88,8 +88,8 @@ def conduct(
         on_progress: told after every step, on a GPU after every few.
 
     Raises:
-        NoiseproofError: before any training, for a device that is not there, unusable data or folder,
-            a network that such data can't be given to, or an ``out`` that holds runs of another configuration.
+        NoiseproofError: before any training, for a device that is not there, unusable data or folder, a
+            network that cannot take the data, or an ``out`` that holds runs of another configuration.
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)

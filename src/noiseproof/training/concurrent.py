@@ -26,7 +26,7 @@ from noiseproof.training.base import Run, RunState, Training
 from noiseproof.training.batches import EpochPlan
 from noiseproof.training.graph import Graph, Streams
 from noiseproof.training.recipe import Recipe
-from noiseproof.training.single import randomness_of_step
+from noiseproof.training.single import laid_out_as_usual, randomness_of_step
 from noiseproof.training.stack import State
 
 EVALUATION_BATCH = 1000
@@ -82,7 +82,6 @@ class ConcurrentTraining(Training):
         super().__init__(dataset, model, recipe, runs, device)
         self.way = way or Way.usual(device, opaque=model.opaque)
         self._model = model
-        self._layout = torch.contiguous_format if model.opaque else torch.channels_last
         self._learners = [
             Learner(dataset, model, recipe, run, device, compiled=self.way.compiled) for run in runs
         ]
@@ -197,7 +196,12 @@ class ConcurrentTraining(Training):
             recipe=self.recipe,
         )
         indices, images = batch.batch(self._train_images, 0)
-        return indices, self._normalized(images).contiguous(memory_format=self._layout)
+        return indices, self._laid_out(self._normalized(images))
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self._model.opaque:
+            return laid_out_as_usual(images)
+        return images.contiguous(memory_format=torch.channels_last)
 
     @contextmanager
     def _computing(self, r: int) -> Iterator[None]:
@@ -219,7 +223,7 @@ class ConcurrentTraining(Training):
         self._hits.zero_()
         for start in range(0, len(self._test_labels), EVALUATION_BATCH):
             span = slice(start, start + EVALUATION_BATCH)
-            images = self._normalized(self._test_images[span]).contiguous(memory_format=self._layout)
+            images = self._laid_out(self._normalized(self._test_images[span]))
 
             def predict(r: int, images: Tensor = images) -> Tensor:
                 return self._learners[r].predict(images, compute=self._computing(r))

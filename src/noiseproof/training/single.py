@@ -39,8 +39,14 @@ class Single:
     def logits(self, images: Tensor, *, training: bool) -> Tensor:
         """Evaluate the network: images ``(B, C, H, W)`` or ``(1, B, C, H, W)`` to ``(1, B, K)``."""
         self.network.train(training)
-        output: Tensor = self.network(images.reshape(-1, *images.shape[-3:]).contiguous())
+        output: Tensor = self.network(laid_out_as_usual(images.reshape(-1, *images.shape[-3:])))
         return output[None]
+
+
+def laid_out_as_usual(images: Tensor) -> Tensor:
+    """Copy images to PyTorch's usual layout, in which a network may take views of what it computes."""
+    # contiguous() would leave gray images the strides of another layout, which convolutions then go by
+    return images.clone(memory_format=torch.contiguous_format)
 
 
 def randomness_of_step(model: Model, seed: int, step: int) -> AbstractContextManager[None]:
