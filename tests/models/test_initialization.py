@@ -32,7 +32,7 @@ NETWORKS: dict[str, Network] = {
 @pytest.fixture(params=list(NETWORKS.values()), ids=list(NETWORKS))
 def initialized(request: pytest.FixtureRequest) -> Initialized:
     """``(seed) -> network`` for images of 8x8."""
-    return lambda seed: request.param.initialized((3, 8, 8), 10, seed=seed)  # type: ignore[no-any-return]
+    return lambda seed: request.param.initialized((3, 8, 8), 10, seed=seed)
 
 
 def state(network: nn.Module) -> dict[str, Tensor]:
