@@ -159,9 +159,13 @@ def compare(
 ) -> None:
     """Rank results by how near they come to the published study, on the cells that all of them have."""
     from noiseproof.cli.display import show_nearest
-    from noiseproof.report import load_results, nearest, published
+    from noiseproof.report import load_results, nearest, published, published_beside
 
-    show_nearest(nearest({str(folder): load_results(folder) for folder in folders}, published()))
+    candidates = {str(folder): load_results(folder) for folder in folders}
+    studies = {study.citation: study for study in map(published_beside, candidates.values()) if study}
+    if len(studies) > 1:
+        raise NoiseproofError(f"these are results of different studies: {'; '.join(studies)}")
+    show_nearest(nearest(candidates, next(iter(studies.values()), published())))
 
 
 @app.command()
