@@ -70,7 +70,7 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("train --loss ce --model resnet18 --width 0", ["'model.width'", "got 0"]),
         ("train --loss ce --model cnn4 --width 8", ["unknown field 'model.width'"]),
         ("train --loss ce --model nowhere:make", ["there is no module 'nowhere' for 'nowhere:make'"]),
-        ("train --loss ce --model torch.nn:Linaer", ["'torch.nn' has no 'Linaer'", "did you mean 'Linear'?"]),
+        ("train --loss ce --model json:dmps", ["'json' has no 'dmps'", "did you mean 'dumps'?"]),
         ("train --loss ce --model nowhere:", ["'nowhere:' must be MODULE:NAME, such as 'my_nets:make'"]),
         ("audit symmetric:1.2", ["got 1.2; the nearest valid rate is 1"]),
         ("audit pair:0.2", ["did you mean 'pairflip'?"]),
