@@ -62,7 +62,11 @@ class CNN(Network):
 
 
 class CNN8(CNN):
-    """Six convolutions, of 64, 128 and 196 channels, and two linear layers."""
+    """Six convolutions, of 64, 128 and 196 channels, and two linear layers.
+
+    >>> CNN8().build((3, 32, 32), 10)[-4]
+    Linear(in_features=3136, out_features=256, bias=True)
+    """
 
     name: Literal["cnn8"] = "cnn8"
     groups = ((64, 64), (128, 128), (196, 196))
@@ -70,7 +74,11 @@ class CNN8(CNN):
 
 
 class CNN4(CNN):
-    """Two convolutions, of 32 and 64 channels, and two linear layers."""
+    """Two convolutions, of 32 and 64 channels, and two linear layers.
+
+    >>> CNN4().build((1, 28, 28), 10)[-4]
+    Linear(in_features=3136, out_features=128, bias=True)
+    """
 
     name: Literal["cnn4"] = "cnn4"
     groups = ((32,), (64,))

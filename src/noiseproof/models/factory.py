@@ -27,6 +27,9 @@ class Factory(Network):
     ``image_shape`` as (C, H, W), and ``in_channels``. What it draws for its initial weights comes from the
     run's seed, though it uses the global generators. Modules are found in the current folder first, as
     ``python -m`` finds them. A record names the code but doesn't hold it, and to read one imports nothing.
+
+    >>> Factory(path="torch.nn:Flatten", options={"start_dim": 2}).build((1, 8, 8), 10)
+    Flatten(start_dim=2, end_dim=-1)
     """
 
     name: Literal["factory"] = "factory"

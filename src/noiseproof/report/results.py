@@ -193,6 +193,9 @@ def published_beside(results: Results) -> Results | None:
     """Give what was published of the same data set and network, or None.
 
     Of several sources it is the one of as many epochs, if there is one.
+
+    >>> published_beside(published()) == published()
+    True
     """
     every = [published(source) for source in _sources()]
     fitting = [one for one in every if (one.data, one.model) == (results.data, results.model)]
