@@ -20,7 +20,7 @@ from noiseproof import __version__
 from noiseproof.cli import main
 from noiseproof.cli.display import show_run
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
-from noiseproof.report import CLAIMS
+from noiseproof.report import CLAIMS, published
 from noiseproof.study import Archive, load_study
 from noiseproof.training import StackedTraining
 
@@ -269,6 +269,26 @@ def test_train_prints_what_its_record_says(cli: Run, here: Path) -> None:
     assert contents(here) == before
 
 
+@pytest.mark.parametrize(
+    ("model", "config"),
+    [
+        ("cnn4", {"name": "cnn4"}),
+        ("nets_in_this_folder:make", {"name": "factory", "path": "nets_in_this_folder:make", "options": {}}),
+    ],
+)
+def test_train_takes_a_network_by_its_name_or_by_an_import_path(
+    cli: Run, here: Path, model: str, config: dict[str, object]
+) -> None:
+    (here / "nets_in_this_folder.py").write_text(
+        "from torch import nn\n\n"
+        "def make(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, num_classes))\n"
+    )
+    ran = cli("train", "--loss", "ce", "--epochs", "1", "--model", model, "--out", "here")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert read(here / "here" / "runs" / "ce_none_seed-0.json")["config"]["model"] == config
+
+
 def test_train_without_noise_has_nothing_to_memorize(cli: Run, here: Path) -> None:
     ran = cli("train", "--loss", "ce", "--epochs", "1", "--out", "here")
     assert ran.returncode == 0
@@ -369,6 +389,16 @@ def test_compare_ranks_results(cli: Run, here: Path) -> None:
     assert (ran.returncode, ran.stderr) == (0, "")
     assert re.search(r"│ a +│ 4 ", ran.stdout)
     assert cli("compare", "a", "nowhere").returncode == 2
+
+
+def test_compare_refuses_results_of_different_studies(
+    cli: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("train", "--loss", "ce", "--epochs", "1", "--out", "a").returncode == 0
+    studies = iter([replace(published(), citation=name) for name in ("one", "other")])
+    monkeypatch.setattr("noiseproof.report.published_beside", lambda _: next(studies))
+    ran = cli("compare", "a", "a/../a")
+    assert (ran.returncode, ran.stderr) == (2, "error: these are results of different studies: one; other\n")
 
 
 def test_audit_shows_what_was_asked_and_what_was_drawn(cli: Run) -> None:

@@ -13,20 +13,26 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from noiseproof.models import MLP, ResNet18, build_initialized
+from noiseproof.models import CNN4, CNN8, MLP, Network, ResNet18, ResNet34, build_initialized
+from noiseproof.models.initialization import he_and_glorot
 
 Build = Callable[[], nn.Module]
+Initialized = Callable[[int], nn.Module]
 
-NETWORKS: dict[str, Build] = {
-    "mlp": lambda: MLP(hidden=(32, 32)).build((1, 8, 8), 10),
-    "resnet18": lambda: ResNet18(width=4).build((3, 16, 16), 10),
-    "resnet18 imagenet": lambda: ResNet18(width=4, stem="imagenet").build((3, 16, 16), 10),
+NETWORKS: dict[str, Network] = {
+    "mlp": MLP(hidden=(32, 32)),
+    "resnet18": ResNet18(width=4),
+    "resnet18 imagenet": ResNet18(width=4, stem="imagenet"),
+    "resnet34 he": ResNet34(width=8, initial="he"),
+    "cnn4": CNN4(),
+    "cnn8": CNN8(),
 }
 
 
 @pytest.fixture(params=list(NETWORKS.values()), ids=list(NETWORKS))
-def build(request: pytest.FixtureRequest) -> Build:
-    return request.param  # type: ignore[no-any-return]
+def initialized(request: pytest.FixtureRequest) -> Initialized:
+    """``(seed) -> network`` for images of 8x8."""
+    return lambda seed: request.param.initialized((3, 8, 8), 10, seed=seed)
 
 
 def state(network: nn.Module) -> dict[str, Tensor]:
@@ -38,7 +44,7 @@ def drawn(network: nn.Module) -> dict[str, Tensor]:
     constant = {
         id(parameter)
         for layer in network.modules()
-        if isinstance(layer, nn.BatchNorm2d)
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)
         for parameter in layer.parameters()
     }
     return {name: value for name, value in network.named_parameters() if id(value) not in constant}
@@ -47,36 +53,34 @@ def drawn(network: nn.Module) -> dict[str, Tensor]:
 # ---------------------------------------------------------------------------------------------- seeds
 
 
-def test_equal_seeds_give_equal_weights(build: Build) -> None:
-    first, second = (state(build_initialized(build, seed=5)) for _ in range(2))
+def test_equal_seeds_give_equal_weights(initialized: Initialized) -> None:
+    first, second = (state(initialized(5)) for _ in range(2))
     assert first.keys() == second.keys()
     for name, value in first.items():
         assert torch.equal(value, second[name]), name
 
 
-def test_other_seeds_give_other_weights_in_every_layer(build: Build) -> None:
-    networks = [drawn(build_initialized(build, seed=seed)) for seed in range(4)]
+def test_other_seeds_give_other_weights_in_every_layer(initialized: Initialized) -> None:
+    networks = [drawn(initialized(seed)) for seed in range(4)]
     for name in networks[0]:
         values = {tuple(network[name].flatten()[:4].tolist()) for network in networks}
         assert len(values) == 4, name
 
 
-def test_layers_of_the_same_shape_get_their_own_weights(build: Build) -> None:
-    weights = list(drawn(build_initialized(build, seed=0)).values())
-    shapes = [weight.shape for weight in weights]
-    assert len(set(shapes)) < len(shapes)
+def test_layers_of_the_same_shape_get_their_own_weights(initialized: Initialized) -> None:
+    weights = list(drawn(initialized(0)).values())
     starts = {tuple(weight.flatten()[:3].tolist()) for weight in weights}
     assert len(starts) == len(weights)
 
 
-def test_global_randomness_is_neither_read_nor_changed(build: Build) -> None:
+def test_global_randomness_is_neither_read_nor_changed(initialized: Initialized) -> None:
     def weights_and_draws(global_seed: int, *, building: bool) -> tuple[Any, Any]:
         torch.manual_seed(global_seed)
         random.seed(global_seed)
         np.random.seed(global_seed)
-        network = build_initialized(build, seed=0) if building else None
+        network = initialized(0) if building else None
         draws = torch.rand(()).item(), random.random(), np.random.rand()
-        return network and [value.tolist() for value in state(network).values()], draws
+        return network and [value.numpy().tobytes() for value in state(network).values()], draws
 
     weights, draws = weights_and_draws(1, building=True)
     assert draws == weights_and_draws(1, building=False)[1]
@@ -94,6 +98,7 @@ LAYERS: dict[str, Build] = {
     "grouped convolution": partial(nn.Conv2d, 8, 2000, 3, groups=4),
     "batch normalization": partial(nn.BatchNorm2d, 16),
     "batch normalization without weights": partial(nn.BatchNorm2d, 16, affine=False),
+    "batch normalization of vectors": partial(nn.BatchNorm1d, 16),
 }
 
 
@@ -128,17 +133,45 @@ def test_weights_and_biases_are_uniform_up_to_the_root_of_the_fan_in(build_layer
         assert value.mean().item() == pytest.approx(0, abs=5 / math.sqrt(3 * fan_in * value.numel()))
 
 
+@pytest.mark.parametrize(
+    ("layer", "bound"),
+    [("3x3 convolution", math.sqrt(6 / 27)), ("linear", math.sqrt(6 / (50 + 2000)))],
+)
+def test_he_and_glorot_are_uniform_up_to_their_bounds(layer: str, bound: float) -> None:
+    network = build_initialized(LAYERS[layer], seed=0, initialize=he_and_glorot)
+    weight, bias = network.parameters()
+    assert weight.abs().max().item() == pytest.approx(bound, rel=1e-3)
+    assert weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.02)
+    # only the weights are drawn their way
+    assert bias.abs().max().item() == pytest.approx(1 / math.sqrt(weight[0].numel()), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "as_he"),
+    [(CNN4(), True), (CNN8(), True), (ResNet34(width=4, initial="he"), True), (ResNet34(width=4), False)],
+    ids=str,
+)
+def test_the_networks_of_ma_et_al_start_as_theirs(model: Network, as_he: bool) -> None:
+    network = model.initialized((3, 8, 8), 10, seed=0)
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            fan_out, fan_in = len(layer.weight), layer.weight[0].numel()
+            he = 6 / fan_in if isinstance(layer, nn.Conv2d) else 6 / (fan_in + fan_out)
+            bound = math.sqrt(he if as_he else 1 / fan_in)
+            assert 0.9 * bound < layer.weight.abs().max().item() <= bound
+
+
 # ------------------------------------------------------------------------------------------ the network
 
 
-def test_nothing_is_left_unset(build: Build) -> None:
-    network = build_initialized(build, seed=0)
+def test_nothing_is_left_unset(initialized: Initialized) -> None:
+    network = initialized(0)
     for name, value in state(network).items():
         assert value.device == torch.device("cpu"), name
         assert value.isfinite().all(), name
         assert value.abs().max() <= 1, name  # uninitialized memory would hold anything
     for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d):
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             assert layer.running_mean is not None
             assert layer.running_var is not None
             assert layer.num_batches_tracked is not None
@@ -149,8 +182,8 @@ def test_nothing_is_left_unset(build: Build) -> None:
             assert layer.num_batches_tracked == 0
 
 
-def test_the_network_is_ready_to_train(build: Build) -> None:
-    network = build_initialized(build, seed=0)
+def test_the_network_is_ready_to_train(initialized: Initialized) -> None:
+    network = initialized(0)
     assert network.training
     assert all(parameter.requires_grad and parameter.is_leaf for parameter in network.parameters())
 
@@ -167,7 +200,7 @@ class Scale(nn.Module):
 @pytest.mark.parametrize(
     ("build_layer", "name"),
     [
-        (partial(nn.BatchNorm1d, 4), "BatchNorm1d"),
+        (partial(nn.BatchNorm3d, 4), "BatchNorm3d"),
         (partial(nn.LayerNorm, 4), "LayerNorm"),
         (partial(nn.Embedding, 4, 2), "Embedding"),
         (partial(nn.ConvTranspose2d, 2, 2, 3), "ConvTranspose2d"),

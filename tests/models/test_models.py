@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.models import MLP, Model, ResNet18
+from noiseproof.models import CNN4, CNN8, MLP, Factory, Model, Network, ResNet18, ResNet34
 from noiseproof.models.resnet import BasicBlock
 from noiseproof.schema import Schema
 
@@ -73,11 +73,13 @@ def test_a_resnet_gives_a_logit_for_each_class(
         (ResNet18(), 10, 11_173_962),  # the usual CIFAR-10 variant
         (ResNet18(), 100, 11_220_132),
         (ResNet18(stem="imagenet"), 1000, 11_689_512),  # the paper's
+        (ResNet34(), 10, 21_282_122),
+        (ResNet34(stem="imagenet"), 1000, 21_797_672),
     ],
     ids=str,
 )
 def test_a_resnet_has_as_many_parameters_as_it_is_known_to(
-    model: ResNet18, num_classes: int, parameters: int
+    model: Network, num_classes: int, parameters: int
 ) -> None:
     with torch.device("meta"):
         assert size(model.build((3, 32, 32), num_classes)) == parameters
@@ -87,15 +89,20 @@ def test_a_resnet_has_as_many_parameters_as_it_is_known_to(
     ("stem", "pixels", "sides"),
     [("cifar", 32, [32, 16, 8, 4]), ("imagenet", 224, [56, 28, 14, 7])],
 )
-def test_a_resnet_doubles_channels_as_it_halves_sides(stem: Any, pixels: int, sides: list[int]) -> None:
-    network = ResNet18(width=2, stem=stem).build((3, pixels, pixels), 10)
+@pytest.mark.parametrize(("model", "numbers"), [(ResNet18, [2, 2, 2, 2]), (ResNet34, [3, 4, 6, 3])])
+def test_a_resnet_doubles_channels_as_it_halves_sides(
+    stem: Any, pixels: int, sides: list[int], model: type[ResNet18 | ResNet34], numbers: list[int]
+) -> None:
+    network = model(width=2, stem=stem).build((3, pixels, pixels), 10)
     shapes: list[tuple[int, ...]] = []
     blocks = [module for module in network.modules() if isinstance(module, BasicBlock)]
     for block in blocks:
         block.register_forward_hook(lambda _module, _inputs, output: shapes.append(tuple(output.shape)))
     network(images((3, pixels, pixels)))
     assert shapes == [
-        (2, 2 * 2**stage, side, side) for stage, side in enumerate(sides) for _block in range(2)
+        (2, 2 * 2**stage, side, side)
+        for stage, (side, number) in enumerate(zip(sides, numbers, strict=True))
+        for _block in range(number)
     ]
 
 
@@ -115,18 +122,66 @@ def test_a_block_adds_its_shortcut_to_its_residual(outputs: int, stride: int) ->
     torch.testing.assert_close(block(x), expected.relu())
 
 
-# ----------------------------------------------------------------------------------------------- both
+# ------------------------------------------------------------------------------------------------ CNN
 
-MODELS: list[MLP | ResNet18] = [
+
+@pytest.mark.parametrize(
+    ("model", "image_shape", "channels", "hidden"),
+    [
+        (CNN8(), (3, 32, 32), [[64, 64], [128, 128], [196, 196]], 256),
+        (CNN8(), (3, 12, 9), [[64, 64], [128, 128], [196, 196]], 256),
+        (CNN4(), (1, 28, 28), [[32], [64]], 128),
+    ],
+    ids=str,
+)
+def test_a_cnn_is_groups_of_convolutions_and_a_hidden_layer(
+    model: Network, image_shape: tuple[int, int, int], channels: list[list[int]], hidden: int
+) -> None:
+    network = model.build(image_shape, 7)
+    convolution, pooling = ["Conv2d", "BatchNorm2d", "ReLU"], ["MaxPool2d"]
+    assert [type(layer).__name__ for layer in network.children()] == [
+        *(kind for group in channels for kind in convolution * len(group) + pooling),
+        *("Flatten", "Linear", "BatchNorm1d", "ReLU", "Linear"),
+    ]
+    inputs, height, width = image_shape
+    expected = 0
+    for group in channels:
+        for outputs in group:
+            expected += (9 * inputs + 1) * outputs + 2 * outputs
+            inputs = outputs
+        height, width = height // 2, width // 2
+    expected += (inputs * height * width + 1) * hidden + 2 * hidden + (hidden + 1) * 7
+    assert size(network) == expected
+    assert network(images(image_shape)).shape == (2, 7)
+
+
+@pytest.mark.parametrize(("model", "least"), [(CNN4(), 4), (CNN8(), 8)], ids=str)
+def test_images_too_small_for_the_pooling_are_refused(model: Network, least: int) -> None:
+    model.check((1, least, least), 10)
+    message = f"{model.name} halves images .* must be at least {least}x{least}, got {least}x{least - 1}$"
+    with pytest.raises(NoiseproofError, match=message):
+        model.check((1, least, least - 1), 10)
+
+
+# ------------------------------------------------------------------------------------------------ all
+
+MODELS: list[Network] = [
     MLP(),
     MLP(hidden=(8, 4)),
     ResNet18(width=2),
     ResNet18(width=2, stem="imagenet"),
+    ResNet34(width=2),
+    CNN4(),
+    CNN8(),
 ]
 
 
+def test_every_network_is_here() -> None:
+    assert {type(model) for model in MODELS} | {Factory} == set(get_args(get_args(Model)[0]))
+
+
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_forward_pass_leaves_the_images_as_they_were(model: MLP | ResNet18) -> None:
+def test_a_forward_pass_leaves_the_images_as_they_were(model: Network) -> None:
     x = images((3, 16, 16))
     copy = x.clone()
     model.build((3, 16, 16), 10)(x)
@@ -134,7 +189,7 @@ def test_a_forward_pass_leaves_the_images_as_they_were(model: MLP | ResNet18) ->
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_every_parameter_takes_part(model: MLP | ResNet18) -> None:
+def test_every_parameter_takes_part(model: Network) -> None:
     network = model.build((3, 32, 32), 10)
     network(images((3, 32, 32), 8)).square().sum().backward()
     for name, parameter in network.named_parameters():
@@ -143,7 +198,7 @@ def test_every_parameter_takes_part(model: MLP | ResNet18) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_an_image_is_judged_by_itself_in_evaluation(model: MLP | ResNet18) -> None:
+def test_an_image_is_judged_by_itself_in_evaluation(model: Network) -> None:
     network = model.build((3, 16, 16), 10).eval()
     x = images((3, 16, 16), 3)
     with torch.no_grad():
@@ -158,8 +213,9 @@ class Choice(Schema):
 
 
 @pytest.mark.parametrize("model", MODELS, ids=str)
-def test_a_model_reads_back_from_its_data(model: MLP | ResNet18) -> None:
-    choice = Choice(model=model)
+def test_a_model_reads_back_from_its_data(model: Network) -> None:
+    choice = Choice.read({"model": model.model_dump()}, where="here")
+    assert choice.model == model
     assert Choice.read(choice.model_dump(), where="here") == choice
     assert Choice.model_validate_json(choice.model_dump_json()) == choice
 
@@ -195,7 +251,7 @@ def test_a_bad_setting_is_refused_in_one_line(schema: type[Schema], data: Any, m
         ({"name": "resnet18", "widht": 32}, "unknown field 'model.", "widht'; did you mean 'width'?"),
         ({"name": "mlp", "hiden": [8]}, "unknown field 'model.", "hiden'; did you mean 'hidden'?"),
         ({"name": "mlp", "width": 8}, "unknown field 'model.", "width'; expected one of 'name', 'hidden'"),
-        ({"name": "resnet50"}, "field 'model': ", "'mlp', 'resnet18'"),
+        ({"name": "resnet50"}, "field 'model': ", "'mlp', 'resnet18', 'resnet34', 'cnn4', 'cnn8', 'factory'"),
         ({"width": 8}, "field 'model': ", "'name'"),
         ("mlp", "field 'model': ", "got 'mlp'"),
     ],

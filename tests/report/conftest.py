@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,12 @@ def make_record() -> MakeRecord:
         memorized: Sequence[float | None] | None = None,
         status: str = "finished",
         data: str = "digits",
+        model: Mapping[str, object] | None = None,
         **provenance: object,
     ) -> Record:
         config: dict[str, Any] = {
             "data": data,
-            "model": {"name": "mlp", "hidden": [8]},
+            "model": model or {"name": "mlp", "hidden": [8]},
             "recipe": {"epochs": len(test)},
             "loss": loss,
             "noise": noise,

@@ -59,8 +59,8 @@ def test_these_are_all_the_claims() -> None:
 def tables() -> dict[str, dict[str, Values]]:
     """The study's tables straight from the files: accuracies by rate, by kind of noise and loss."""
     read = {}
-    for kind, name in (("symmetric", "table1_symmetric.csv"), ("asymmetric", "table2_asymmetric.csv")):
-        text = (resources.files("noiseproof.report") / "published" / name).read_text()
+    for kind in ("symmetric", "asymmetric"):
+        text = (resources.files("noiseproof.report") / "published" / "study" / f"{kind}.csv").read_text()
         _, *rows = csv.reader(text.splitlines())
         read[kind] = {loss: np.array(values, dtype=float) for loss, *values in rows}
     return read

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from noiseproof.report.results import Cell
 from noiseproof.study import Archive, Record
 
 MakeRecord = Callable[..., Record]
+Facts = dict[str, Any]
 SYMMETRIC = Noise("symmetric", 0.4)
 
 
@@ -128,7 +130,8 @@ def test_every_cell_is_in_the_csv(tmp_path: Path) -> None:
 
 
 def test_a_report_on_cifar10_has_the_comparison(tmp_path: Path, make_record: MakeRecord) -> None:
-    records = [make_record(loss, "symmetric:0.4", test=[0.5], data="cifar10") for loss in ("ce", "nce", "fl")]
+    facts: Facts = {"test": [0.5], "data": "cifar10", "model": {"name": "resnet18"}}
+    records = [make_record(loss, "symmetric:0.4", **facts) for loss in ("ce", "nce", "fl")]
     archive = Archive(tmp_path)
     archive.make()
     for record in records:

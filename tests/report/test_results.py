@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import csv
+import json
+import shutil
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
+from pathlib import Path
 
 import pytest
 
+from noiseproof.errors import NoiseproofError
 from noiseproof.noise import Noise
-from noiseproof.report import Cell, MissingResultError, from_records, published
-from noiseproof.study import Record, load_study
+from noiseproof.report import (
+    Cell,
+    MissingResultError,
+    from_records,
+    published,
+    published_beside,
+    write_report,
+)
+from noiseproof.report.results import SOURCES
+from noiseproof.study import Archive, Record, load_study
 
 MakeRecord = Callable[..., Record]
 
-TABLES = {"symmetric": "table1_symmetric.csv", "asymmetric": "table2_asymmetric.csv"}
 
-
-@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("kind", ["symmetric", "asymmetric"])
 def test_the_published_numbers_are_those_of_the_files(kind: str) -> None:
-    text = (resources.files("noiseproof.report") / "published" / TABLES[kind]).read_text()
+    text = (resources.files("noiseproof.report") / "published" / "study" / f"{kind}.csv").read_text()
     header, *rows = csv.reader(text.splitlines())
     assert [float(rate) for rate in header[1:]] == published().rates(kind)
     assert tuple(row[0] for row in rows) == published().losses
@@ -36,6 +46,91 @@ def test_the_published_results_are_one_run_each_without_curves() -> None:
     assert all(len(cell.accuracies) == 1 and cell.std is None for cell in results.cells.values())
     with pytest.raises(MissingResultError, match=r"accuracy by epoch of CE under symmetric:0\.2"):
         results.curve("CE", "symmetric", 0.2)
+
+
+# --------------------------------------------------------------------------------------- other sources
+
+
+@pytest.fixture
+def add_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """``(name, tables, data=..., model=..., epochs=...)`` adds a made-up source to the study's."""
+    shutil.copytree(Path(str(SOURCES)), tmp_path / "published")
+    monkeypatch.setattr("noiseproof.report.results.SOURCES", tmp_path / "published")
+
+    def add(name: str, tables: Mapping[str, str], **protocol: object) -> None:
+        folder = tmp_path / "published" / name
+        folder.mkdir()
+        about = {"citation": f"{name}", "data": "cifar10", "model": "cnn8", "epochs": 3, "runs": 3}
+        lines = (f"{key} = {json.dumps(value)}\n" for key, value in (about | protocol).items())
+        (folder / "source.toml").write_text("".join(lines))
+        for kind, table in tables.items():
+            (folder / f"{kind}.csv").write_text(table)
+
+    return add
+
+
+MADE_UP = "loss,0.2,0.2_std,0.4,0.4_std\nce,50.5,1.25,40,\nMAE*0.5 + nce,,,41.5,0.5\n"
+
+
+def test_means_deviations_and_gaps_of_a_source_are_read(add_source: Callable[..., None]) -> None:
+    add_source("made_up", {"symmetric": MADE_UP})
+    results = published("made_up")
+    protocol = results.data, results.model, results.epochs, results.runs_per_cell, results.citation
+    assert protocol == ("cifar10", "cnn8", 3, 3, "made_up")
+    found = {(loss, noise.rate): (cell.mean, cell.std) for (loss, noise), cell in results.cells.items()}
+    assert found == {("CE", 0.2): (50.5, 1.25), ("CE", 0.4): (40, None), ("NCE+0.5*MAE", 0.4): (41.5, 0.5)}
+    assert results.kinds == ["symmetric"]
+
+
+def test_results_stand_beside_what_was_published_of_their_data_and_network(
+    add_source: Callable[..., None], make_record: MakeRecord
+) -> None:
+    add_source("a_short", {"symmetric": MADE_UP}, epochs=3)
+    add_source("b_long", {"symmetric": MADE_UP}, epochs=9)
+    add_source("c_other", {"symmetric": MADE_UP}, data="digits", model="mlp")
+
+    def beside(data: str, model: str, epochs: int) -> str | None:
+        record = make_record("ce", "symmetric:0.2", test=[0.5] * epochs, data=data, model={"name": model})
+        found = published_beside(from_records([record]))
+        return found.citation if found else None
+
+    study = published().citation
+    assert beside("cifar10", "cnn8", 3) == "a_short"
+    assert beside("cifar10", "cnn8", 9) == "b_long"
+    assert beside("cifar10", "cnn8", 5) == "a_short"
+    assert beside("digits", "mlp", 3) == "c_other"
+    assert beside("cifar10", "resnet18", 50) == beside("cifar10", "resnet18", 3) == study
+    assert beside("cifar10", "mlp", 50) is beside("digits", "resnet18", 50) is None
+
+
+def test_a_report_and_its_comparison_use_the_source_that_belongs_to_them(
+    add_source: Callable[..., None], make_record: MakeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
+    add_source("made_up", {"symmetric": MADE_UP})
+    archive = Archive(tmp_path / "out")
+    archive.make()
+    for loss in ("ce", "nce + 0.5*mae"):
+        archive.add(make_record(loss, "symmetric:0.4", test=[0.3], data="cifar10", model={"name": "cnn8"}))
+    (made,) = write_report(archive.folder).tables
+    assert [entry.study for (entry,) in made.entries] == [40, 41.5]
+    text = (archive.folder / "report" / "report.md").read_text()
+    assert "2 cells are in both. Mean absolute difference: 10.75 points" in text
+    assert "The study: made_up." in text
+
+
+def test_an_unknown_source_is_refused() -> None:
+    with pytest.raises(NoiseproofError, match=r"^unknown source 'studdy'; did you mean 'study'\?$"):
+        published("studdy")
+
+
+def test_every_source_has_a_line_in_source_md() -> None:
+    text = (SOURCES / "SOURCE.md").read_text()
+    for folder in SOURCES.iterdir():
+        assert not folder.is_dir() or f"| `{folder.name}` |" in text
+
+
+# ------------------------------------------------------------------------------------------- records
 
 
 def test_a_cell_has_the_mean_and_the_sample_deviation_over_seeds(make_record: MakeRecord) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 from noiseproof import losses, noise
 from noiseproof.errors import NoiseproofError
-from noiseproof.models import MLP, ResNet18
+from noiseproof.models import CNN4, CNN8, MLP, Network, ResNet18, ResNet34
 from noiseproof.report import published
 from noiseproof.study import Study, built_in_studies, load_study
 from noiseproof.training import Recipe
@@ -58,8 +61,12 @@ def refusal(load: Callable[[], object]) -> str:
 RATES = {"symmetric": (0.2, 0.4, 0.6, 0.8), "asymmetric": (0.1, 0.2, 0.3, 0.4)}
 
 
-def test_three_studies_come_with_the_package() -> None:
-    assert built_in_studies() == ["cifar10", "digits", "smoke"]
+MA2020 = {"ma2020_mnist": "mnist", "ma2020_cifar10": "cifar10", "ma2020_cifar100": "cifar100"}
+"""The protocols of Ma et al., ICML 2020, and their data sets."""
+
+
+def test_these_studies_come_with_the_package() -> None:
+    assert built_in_studies() == sorted(["cifar10", "digits", "smoke", *MA2020])
 
 
 @pytest.mark.parametrize(("name", "seeds", "runs"), [("digits", (0, 1, 2), 192), ("cifar10", (0,), 64)])
@@ -86,6 +93,7 @@ def test_cifar10_is_trained_as_in_the_study() -> None:
         "flip": True,
         "l1": 0.0,
         "clip_norm": None,
+        "final_learning_rate": 0.0,
     }
     assert study.recipe == Recipe()  # which are the defaults
 
@@ -104,6 +112,77 @@ def test_the_studys_losses_have_its_hyperparameters() -> None:
             "nce + rce(A=-4)",
         )
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "recipe"),
+    [
+        (
+            "ma2020_mnist",
+            CNN4(),
+            {
+                "epochs": 50,
+                "final_learning_rate": 0.001,
+                "weight_decay": 1e-3,
+                "crop_padding": 0,
+                "flip": False,
+            },
+        ),
+        ("ma2020_cifar10", CNN8(), {"epochs": 120}),
+        (
+            "ma2020_cifar100",
+            ResNet34(initial="he"),
+            {"epochs": 200, "learning_rate": 0.1, "weight_decay": 1e-5},
+        ),
+    ],
+)
+def test_the_protocols_of_ma_et_al(name: str, model: Network, recipe: dict[str, Any]) -> None:
+    study = load_study(name)
+    assert (study.data, study.model, study.seeds) == (MA2020[name], model, (0, 1, 2))
+    shared = {"batch_size": 128, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "clip_norm": 5}
+    assert study.recipe == Recipe(**shared | {"crop_padding": 4, "flip": True} | recipe)
+    assert {noise.parse(text) for text in study.noises} == set(published().noises)
+    assert len(study.runs()) == 12 * 8 * 3
+
+
+def losses_of_ma_et_al(p: Tensor, p_y: Tensor, of: str) -> list[Tensor]:
+    """Their code's values for their configs/ of a data set, in the order of its study."""
+
+    def focal(p: Tensor) -> Tensor:
+        return -((1 - p) ** 0.5) * p.log()
+
+    ce, fl, gce, mae = -p_y.log(), focal(p_y), (1 - p_y**0.7) / 0.7, 1 - p_y
+    nce, nfl = p_y.log() / p.log().sum(1), fl / focal(p).sum(1)
+    rce = (p.sum(1) - p_y) * -math.log(1e-4)
+    # SCE's alpha and beta; the scales of NCE and NFL; alpha and beta of the pairs with MAE and with RCE
+    (a, b), scale, scale_fl, mae_pair, rce_pair = {
+        "ma2020_mnist": ((0.01, 1), 10, 1, (1, 10), (1, 10)),
+        "ma2020_cifar10": ((0.1, 1), 1, 10, (1, 1), (1, 1)),
+        "ma2020_cifar100": ((6, 0.1), 1, 1, (10, 1), (10, 0.1)),
+    }[of]
+    pairs = [
+        alpha * active + beta * passive
+        for active in (nfl, nce)
+        for (alpha, beta), passive in ((mae_pair, mae), (rce_pair, rce))
+    ]
+    return [ce, fl, gce, a * ce + b * rce, mae, rce, scale * nce, scale_fl * nfl, *pairs]
+
+
+@pytest.mark.parametrize("name", MA2020)
+def test_the_losses_of_ma_et_al_have_their_values(name: str) -> None:
+    logits = 3 * torch.randn(6, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    target = torch.tensor([0, 3, 9, 1, 1, 5])
+    p = logits.softmax(1)
+    expected = losses_of_ma_et_al(p, p.gather(1, target[:, None])[:, 0], name)
+    for text, values in zip(load_study(name).losses, expected, strict=True):
+        torch.testing.assert_close(losses.parse(text, reduction="none")(logits, target), values)
+
+
+@pytest.mark.parametrize("name", MA2020)
+def test_the_losses_of_ma_et_al_are_those_of_the_presets(name: str) -> None:
+    texts = {str(losses.parse(text)) for text in load_study(name).losses}
+    for method in ("fl", "gce", "sce", "nce+mae", "nce+rce", "nfl+mae", "nfl+rce"):
+        assert str(losses.preset(method, MA2020[name])) in texts
 
 
 def test_digits_differs_from_the_recipe_by_epochs_and_augmentation_alone() -> None:
@@ -275,7 +354,7 @@ def test_more_than_one_slip_is_counted(write: Callable[[str], str]) -> None:
     [
         ("digts", "unknown study 'digts'; did you mean 'digits'? (a study of your own ends in .toml)"),
         ("CIFAR10", "unknown study 'CIFAR10'; did you mean 'cifar10'?"),
-        ("zzz", "unknown study 'zzz'; expected one of 'cifar10', 'digits', 'smoke'"),
+        ("zzz", "unknown study 'zzz'; expected one of 'cifar10', 'digits', 'ma2020_cifar10'"),
         ("own.yaml", "unknown study 'own.yaml'; expected one of"),
         ("", "unknown study ''; expected one of"),
         ("nowhere.toml", "study 'nowhere.toml' cannot be read: "),

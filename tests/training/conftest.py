@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from noiseproof import losses
 from noiseproof.data import Dataset
-from noiseproof.models import MLP, Model, ResNet18
+from noiseproof.models import CNN4, MLP, Model, ResNet18
 from noiseproof.training import History, Recipe, Run, StackedTraining, Training
 
 # -------------------------------------------------------------------------------------------- the data
@@ -64,12 +64,12 @@ def network(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def dataset(network: str) -> Dataset:
-    return {"mlp": GRAY, "resnet": COLOR}[network]
+    return {"mlp": GRAY, "cnn": GRAY, "resnet": COLOR}[network]
 
 
 @pytest.fixture
 def model(network: str) -> Model:
-    models: dict[str, Model] = {"mlp": MLP(hidden=(24, 16)), "resnet": ResNet18(width=4)}
+    models: dict[str, Model] = {"mlp": MLP(hidden=(24, 16)), "cnn": CNN4(), "resnet": ResNet18(width=4)}
     return models[network]
 
 
@@ -79,6 +79,7 @@ def recipe(network: str) -> Recipe:
     common: dict[str, Any] = {"momentum": 0.8, "weight_decay": 0.01, "flip": True}
     recipes = {
         "mlp": Recipe(epochs=4, batch_size=32, learning_rate=0.2, crop_padding=1, **common),
+        "cnn": Recipe(epochs=1, batch_size=64, learning_rate=0.1, crop_padding=1, **common),
         "resnet": Recipe(epochs=3, batch_size=24, learning_rate=0.1, crop_padding=2, **common),
     }
     return recipes[network]

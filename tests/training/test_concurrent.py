@@ -74,7 +74,11 @@ def same(
 # ---------------------------------------------------------------------------------------- the same runs
 
 
-@COMPARED
+@pytest.mark.parametrize(
+    ("network", "precision"),
+    [("mlp", "single"), ("mlp", "double"), ("cnn", "double"), ("resnet", "double")],
+    indirect=["precision"],
+)
 @pytest.mark.parametrize(
     "members",
     [[("ce", 0)], [("ce", 0), ("ce", 1)], [("nce + mae", 1), ("ce", 0), ("nfl + rce", 1), ("mae", 0)]],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from noiseproof.data import Dataset
 from noiseproof.losses import CATALOGUE
-from noiseproof.models import Model
+from noiseproof.models import Factory, Model
 from noiseproof.training import (
     Checkpoint,
     ConcurrentTraining,
@@ -236,3 +237,32 @@ def test_a_plan_is_found(
     chosen = plan(dataset, model, recipe, several(make_run), gpu, images_ahead=1000)
     assert 1 <= chosen.at_once <= 4
     assert chosen.way.compute is torch.bfloat16
+
+
+# ------------------------------------------------------------------------------- networks of one's own
+
+
+@pytest.mark.parametrize("network", ["mlp"])
+def test_a_network_of_ones_own_draws_the_same_again_and_leaves_the_generators(
+    dataset: Dataset,
+    recipe: Recipe,
+    make_run: MakeRun,
+    gpu: torch.device,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "nets_for_a_gpu.py").write_text(
+        "from torch import nn\n\n"
+        "def make(num_classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    runs = [make_run("ce"), make_run("ce", seed=1)]
+    torch.rand(1, device=gpu)  # now there is a state to be left
+    before = torch.cuda.get_rng_state(gpu)
+    first, second = (
+        to_the_end(ConcurrentTraining(dataset, Factory(path="nets_for_a_gpu:make"), recipe, runs, gpu))
+        for _ in range(2)
+    )
+    assert first == second
+    assert torch.equal(torch.cuda.get_rng_state(gpu), before)

@@ -17,10 +17,13 @@ from noiseproof.training import Recipe
 
 @pytest.mark.parametrize("epochs", [1, 2, 3, 50, 120])
 @pytest.mark.parametrize("learning_rate", [0.01, 3.0])
-def test_learning_rates_are_those_of_pytorchs_cosine_schedule(epochs: int, learning_rate: float) -> None:
+@pytest.mark.parametrize("final", [0.0, 0.001, 1.0])
+def test_learning_rates_are_those_of_pytorchs_cosine_schedule(
+    epochs: int, learning_rate: float, final: float
+) -> None:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=learning_rate)
-    schedule = CosineAnnealingLR(optimizer, T_max=epochs)
-    recipe = Recipe(epochs=epochs, learning_rate=learning_rate)
+    schedule = CosineAnnealingLR(optimizer, T_max=epochs, eta_min=final)
+    recipe = Recipe(epochs=epochs, learning_rate=learning_rate, final_learning_rate=final)
     for epoch in range(epochs):
         (expected,) = schedule.get_last_lr()
         assert recipe.learning_rate_at(epoch) == pytest.approx(expected, rel=1e-9)
@@ -57,6 +60,7 @@ def test_the_defaults_are_the_studys() -> None:
         "flip": True,
         "l1": 0.0,
         "clip_norm": None,
+        "final_learning_rate": 0.0,
     }
 
 
@@ -81,6 +85,7 @@ def test_the_defaults_are_the_studys() -> None:
         ("crop_padding", -1, "greater than or equal to 0"),
         ("crop_padding", 1.5, "valid integer"),
         ("flip", "sometimes", "valid boolean"),
+        ("final_learning_rate", -0.001, "greater than or equal to 0"),
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from noiseproof.data import Dataset
-from noiseproof.models import MLP, Model, ResNet18, build_initialized
+from noiseproof.models import CNN4, MLP, Model, ResNet18, ResNet34
 from noiseproof.training import Recipe, Run, StackedTraining, Training, evenly, largest_stack
 from noiseproof.training.engine import CACHED_WEIGHTS
 from noiseproof.training.stack import Stack
@@ -200,10 +200,13 @@ def test_a_loss_that_is_not_finite_is_none_in_its_epoch_alone(
 
 
 def networks_of(model: Model, seeds: Sequence[int]) -> list[nn.Module]:
-    return [build_initialized(lambda: model.build((3, 8, 8), 5), seed=seed) for seed in seeds]
+    return [model.initialized((3, 8, 8), 5, seed=seed) for seed in seeds]
 
 
-@pytest.mark.parametrize("model", [MLP(hidden=(7,)), ResNet18(width=2), ResNet18(width=2, stem="imagenet")])
+@pytest.mark.parametrize(
+    "model",
+    [MLP(hidden=(7,)), ResNet18(width=2), ResNet18(width=2, stem="imagenet"), ResNet34(width=2), CNN4()],
+)
 @pytest.mark.parametrize("seeds", [[3], [0, 1], [4, 4, 2]], ids=str)
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("precision", ["double"], indirect=True)
@@ -214,7 +217,7 @@ def test_a_stack_evaluates_each_of_its_copies(
     images = torch.randn(len(seeds), 6, 3, 8, 8, generator=generator)
     if shared:
         images = images[:1].expand_as(images)
-    stack = Stack(lambda: model.build((3, 8, 8), 5), seeds, torch.device("cpu"))
+    stack = Stack(lambda seed: model.initialized((3, 8, 8), 5, seed=seed), seeds, torch.device("cpu"))
     assert len(stack) == len(seeds)
     networks = networks_of(model, seeds)
     for training in (True, False, True, False):
@@ -229,7 +232,7 @@ def test_a_stack_evaluates_each_of_its_copies(
 
 def test_copies_start_from_their_seeds() -> None:
     model, seeds = ResNet18(width=2), [5, 0, 5]
-    stack = Stack(lambda: model.build((3, 8, 8), 5), seeds, torch.device("cpu"))
+    stack = Stack(lambda seed: model.initialized((3, 8, 8), 5, seed=seed), seeds, torch.device("cpu"))
     for r, network in enumerate(networks_of(model, seeds)):
         assert stack.parameters.keys() == dict(network.named_parameters()).keys()
         assert all(torch.equal(stack.parameters[name][r], p) for name, p in network.named_parameters())

@@ -106,8 +106,13 @@ def train(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs; those of the data set's study by default.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="mlp or resnet18.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of ResNet-18's first stage.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, cnn4, cnn8, resnet18, resnet34, or a function of your own such as my_nets:make."
+        ),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of a ResNet's first stage.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
@@ -124,7 +129,7 @@ def train(
     check_name(data)
     changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     if model is not None:
-        changes["model"] = {"name": model}
+        changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
     if width is not None:
         changes["model.width"] = width
     if epochs is not None:
@@ -154,9 +159,13 @@ def compare(
 ) -> None:
     """Rank results by how near they come to the published study, on the cells that all of them have."""
     from noiseproof.cli.display import show_nearest
-    from noiseproof.report import load_results, nearest, published
+    from noiseproof.report import load_results, nearest, published, published_beside
 
-    show_nearest(nearest({str(folder): load_results(folder) for folder in folders}, published()))
+    candidates = {str(folder): load_results(folder) for folder in folders}
+    studies = {study.citation: study for study in map(published_beside, candidates.values()) if study}
+    if len(studies) > 1:
+        raise NoiseproofError(f"these are results of different studies: {'; '.join(studies)}")
+    show_nearest(nearest(candidates, next(iter(studies.values()), published())))
 
 
 @app.command()

@@ -9,12 +9,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from noiseproof.schema import Schema
+from noiseproof.models.network import Network
 
 Width = Annotated[int, Field(strict=True, ge=1, le=1_000_000)]
 
 
-class MLP(Schema):
+class MLP(Network):
     """A multilayer perceptron on flattened images: linear layers of ``hidden`` widths with ReLU between."""
 
     name: Literal["mlp"] = "mlp"

@@ -1,44 +1,65 @@
-"""ResNet-18 (He et al., CVPR 2016), with the stem for small images or for ImageNet's."""
+"""ResNet-18 and ResNet-34 (He et al., CVPR 2016), with the stem for small images or for ImageNet's."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from noiseproof.schema import Schema
+from noiseproof.models.initialization import Initialize, as_pytorch, he_and_glorot
+from noiseproof.models.network import Network
 
 
-class ResNet18(Schema):
-    """ResNet-18: four stages of two basic blocks, ``width`` channels in the first and doubling.
+class ResNet(Network):
+    """Four stages of basic blocks, ``blocks`` of them in each; ``width`` channels in the first, doubling.
 
     ``stem``: "cifar" is a 3x3 convolution and no pooling, usual for 32x32 images; "imagenet" is the
     paper's 7x7 of stride 2 with max-pooling.
     """
 
-    name: Literal["resnet18"] = "resnet18"
     width: Annotated[int, Field(strict=True, ge=1, le=65_536)] = 64
     stem: Literal["cifar", "imagenet"] = "cifar"
+    blocks: ClassVar[tuple[int, int, int, int]]
 
     def build(self, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
         """Build the network: ``(N, C, H, W) -> (N, num_classes)``."""
-        widths = [self.width * 2**stage for stage in range(4)]
-        blocks: list[nn.Module] = []
+        layers: list[nn.Module] = []
         channels = self.width
-        for stage, width in enumerate(widths):
-            blocks += [
-                BasicBlock(channels, width, stride=1 if stage == 0 else 2),
-                BasicBlock(width, width, stride=1),
-            ]
-            channels = width
+        for stage, number in enumerate(self.blocks):
+            width = self.width * 2**stage
+            for block in range(number):
+                layers.append(BasicBlock(channels, width, stride=2 if stage and not block else 1))
+                channels = width
         return nn.Sequential(
             _stem(self.stem, image_shape[0], self.width),
-            *blocks,
+            *layers,
             GlobalAverage(),
             nn.Linear(channels, num_classes),
         )
+
+
+class ResNet18(ResNet):
+    """ResNet-18: four stages of two basic blocks; options as for `ResNet`."""
+
+    name: Literal["resnet18"] = "resnet18"
+    blocks = (2, 2, 2, 2)
+
+
+class ResNet34(ResNet):
+    """ResNet-34: stages of three, four, six and three basic blocks; options as for `ResNet`, and:
+
+    ``initial``: initial weights as PyTorch draws them, or by He and Glorot as in Ma et al., ICML 2020.
+    """
+
+    name: Literal["resnet34"] = "resnet34"
+    initial: Literal["pytorch", "he"] = "pytorch"
+    blocks = (3, 4, 6, 3)
+
+    @property
+    def _initialize(self) -> Initialize:
+        return {"pytorch": as_pytorch, "he": he_and_glorot}[self.initial]
 
 
 class GlobalAverage(nn.Module):

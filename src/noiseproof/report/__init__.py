@@ -3,7 +3,14 @@
 from noiseproof.report.claims import CLAIMS, Claim, Verdict
 from noiseproof.report.comparison import Comparison, compare, nearest
 from noiseproof.report.figures import figures
-from noiseproof.report.results import Cell, MissingResultError, Results, from_records, published
+from noiseproof.report.results import (
+    Cell,
+    MissingResultError,
+    Results,
+    from_records,
+    published,
+    published_beside,
+)
 from noiseproof.report.tables import Table, table
 from noiseproof.report.writing import Report, load_results, write_report
 
@@ -23,6 +30,7 @@ __all__ = [
     "load_results",
     "nearest",
     "published",
+    "published_beside",
     "table",
     "write_report",
 ]

@@ -53,9 +53,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All noise settings that both have, in the study's order."""
+    """All noise settings that both have, in the study's order; ``citation``: which study it is."""
 
     columns: tuple[Column, ...]
+    citation: str = ""
 
     @property
     def num_cells(self) -> int:
@@ -103,7 +104,7 @@ def to_markdown(comparison: Comparison) -> str:
         "",
         f"{comparison.num_cells} cells are in both. Mean absolute difference:"
         f" {comparison.mean_absolute_difference:.2f} points; rank correlation over the losses, mean of the"
-        f" columns: {_number(rank)}.",
+        f" columns: {_number(rank)}. The study: {comparison.citation}.",
         "",
         "| noise | cells | mean absolute difference | mean difference | rank correlation |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -152,13 +153,14 @@ def _on_cells(ours: Cells, study: Results) -> Comparison:
     columns = []
     for noise in study.noises:
         cells: Sequence[tuple[str, float, float]] = [
-            (loss, ours[loss, noise], study.cells[loss, noise].mean)
+            (name, ours[name, noise], study.cells[loss, noise].mean)
             for loss in study.losses
-            if (loss, noise) in ours and (loss, noise) in study.cells
+            for name in [bare_name(loss)]
+            if (name, noise) in ours and (loss, noise) in study.cells
         ]
         if cells:
             columns.append(Column(noise, tuple(cells)))
-    return Comparison(tuple(columns))
+    return Comparison(tuple(columns), study.citation)
 
 
 def _number(value: float | None) -> str:

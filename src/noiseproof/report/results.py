@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import statistics
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
 from noiseproof import losses, noise
+from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.schema import Schema
 from noiseproof.study import Record, Study
 
 Curve = tuple[float, ...]
 """Accuracy in percent, by epoch."""
+
+SOURCES = resources.files("noiseproof.report") / "published"
+"""A folder for each source of published accuracies: ``source.toml`` and a table for each kind of noise."""
 
 TIE = 1e-9
 """Points of accuracy within which two means are equal: their last bits depend on the order of the terms."""
@@ -24,12 +30,16 @@ class MissingResultError(LookupError):
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one loss under one noise: final test accuracies in percent, and curves if known."""
+    """The runs of one loss under one noise: final test accuracies in percent, and curves if known.
+
+    Of published runs there may be only their mean, as ``accuracies``, and their deviation, ``published_std``.
+    """
 
     accuracies: tuple[float, ...] = ()
     curves: tuple[Curve, ...] = ()
     memorized: tuple[Curve, ...] = ()
     diverged: int = 0
+    published_std: float | None = None
 
     @property
     def mean(self) -> float:
@@ -39,6 +49,8 @@ class Cell:
     @property
     def std(self) -> float | None:
         """Sample standard deviation over the runs; None for fewer than two."""
+        if self.published_std is not None:
+            return self.published_std
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
 
@@ -47,8 +59,8 @@ class Results:
     """Cells by ``(loss label, noise)``, and what was planned: rows, columns and runs in a cell.
 
     ``out_of_memory``: how many runs of a cell did not fit their device; they are in no cell, for they have no
-    accuracy. ``unverified``: settings whose clean labels are not known, so that nothing can be said of what
-    was memorized.
+    accuracy. ``model``: the network's name. ``citation``: where published results are from. ``unverified``:
+    settings whose clean labels are not known, so that nothing can be said of what was memorized.
     """
 
     data: str
@@ -59,6 +71,8 @@ class Results:
     cells: dict[tuple[str, noise.Noise], Cell] = field(repr=False)
     out_of_memory: dict[tuple[str, noise.Noise], int] = field(default_factory=dict, repr=False)
     unverified: frozenset[noise.Noise] = frozenset()
+    model: str = ""
+    citation: str = ""
 
     @property
     def kinds(self) -> list[str]:
@@ -119,6 +133,7 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
             groups.setdefault(key, []).append(record)
     return Results(
         data=configs[0].data,
+        model=configs[0].model.name,
         epochs=configs[0].recipe.epochs,
         losses=tuple(rows),
         noises=tuple(columns),
@@ -129,27 +144,66 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
     )
 
 
-def published() -> Results:
-    """The study's own Tables 1 and 2; it printed no curves as numbers.
+class Source(Schema):
+    """Where published accuracies are from, and the protocol that they belong to."""
+
+    citation: str
+    data: str
+    model: str
+    epochs: int
+    runs: int
+
+
+def published(source: str = "study") -> Results:
+    """Give what a source printed, by its folder's name: by default the study's own Tables 1 and 2.
+
+    No source printed curves as numbers. Raises `NoiseproofError` for an unknown source.
 
     >>> published().accuracy("NFL+MAE", "symmetric", 0.2)
     84.95
     """
+    if source not in _sources():
+        raise NoiseproofError(f"unknown source {source!r}; {did_you_mean(source, _sources())}")
+    folder = SOURCES / source
+    about = Source.read(tomllib.loads((folder / "source.toml").read_text()), where=f"source {source!r}")
     cells = {}
-    for kind, name in (("symmetric", "table1_symmetric.csv"), ("asymmetric", "table2_asymmetric.csv")):
-        text = (resources.files("noiseproof.report") / "published" / name).read_text()
-        for row in csv.DictReader(text.splitlines()):
-            loss = row.pop("loss")
+    for kind in noise.KINDS:
+        if not (folder / f"{kind}.csv").is_file():
+            continue
+        for row in csv.DictReader((folder / f"{kind}.csv").read_text().splitlines()):
+            label = losses.parse(row.pop("loss")).label
             for rate, accuracy in row.items():
-                cells[loss, noise.Noise(kind, float(rate))] = Cell(accuracies=(float(accuracy),))
+                if accuracy and not rate.endswith("_std"):
+                    std = row.get(f"{rate}_std")
+                    cell = Cell(accuracies=(float(accuracy),), published_std=float(std) if std else None)
+                    cells[label, noise.Noise(kind, float(rate))] = cell
     return Results(
-        data="cifar10",
-        epochs=50,
+        data=about.data,
+        model=about.model,
+        epochs=about.epochs,
         losses=tuple(dict.fromkeys(loss for loss, _ in cells)),
         noises=tuple(dict.fromkeys(setting for _, setting in cells)),
-        runs_per_cell=1,
+        runs_per_cell=about.runs,
         cells=cells,
+        citation=about.citation,
     )
+
+
+def published_beside(results: Results) -> Results | None:
+    """Give what was published of the same data set and network, or None.
+
+    Of several sources it is the one of as many epochs, if there is one.
+
+    >>> published_beside(published()) == published()
+    True
+    """
+    every = [published(source) for source in _sources()]
+    fitting = [one for one in every if (one.data, one.model) == (results.data, results.model)]
+    return min(fitting, key=lambda one: one.epochs != results.epochs, default=None)
+
+
+def _sources() -> list[str]:
+    return sorted(entry.name for entry in SOURCES.iterdir() if entry.is_dir())
 
 
 def _cell(records: Sequence[Record]) -> Cell:

@@ -15,7 +15,7 @@ from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
 from noiseproof.report.figures import FORMATS, figures, render
-from noiseproof.report.results import Results, from_records, published
+from noiseproof.report.results import Results, from_records, published, published_beside
 from noiseproof.report.tables import Table, table, to_csv, to_latex, to_markdown
 from noiseproof.study import Archive, Record
 
@@ -39,10 +39,10 @@ def write_report(folder: Path) -> Report:
     records, or the folder can't be written to.
     """
     records, results = _read(folder)
-    study = published()
+    study, matching = published(), published_beside(results)
     target = make_folder(folder / "report")
     built = tuple(
-        table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=study)
+        table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=matching)
         for kind in results.kinds
     )
     judged = tuple((claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
@@ -56,7 +56,7 @@ def write_report(folder: Path) -> Report:
         names.append(name)
         for form in FORMATS:
             write_atomically(target / f"{name}.{form}", render(figure, form))
-    beside = compare(results, study) if results.data == study.data else None
+    beside = compare(results, matching) if matching else None
     if beside is not None and beside.num_cells:
         write_atomically(target / "comparison.csv", comparison_csv(beside))
     write_atomically(target / "report.md", _markdown(results, records, built, judged, beside, names))

@@ -88,12 +88,13 @@ def conduct(
         on_progress: told after every step, on a GPU after every few.
 
     Raises:
-        NoiseproofError: before any training, for a device that is not there, unusable data or folder,
-            or an ``out`` that holds runs of another configuration.
+        NoiseproofError: before any training, for a device that is not there, unusable data or folder, a
+            network that cannot take the data, or an ``out`` that holds runs of another configuration.
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)
     dataset = data.load(study.data, data_dir)
+    study.model.check(dataset.image_shape, dataset.num_classes)
     archive = Archive(out)
     archive.make()
     runs = study.runs()

@@ -92,19 +92,20 @@ def plan(
 ) -> Plan:
     """Try 1, 2, 4, ... of ``runs`` at once while that gains speed and fits; then try to compile the network.
 
-    ``images_ahead``: how many training images all runs have still to see. ``try_out`` measures.
+    An opaque network is not compiled. ``images_ahead``: how many training images all runs have still to see.
+    ``try_out`` measures.
     """
 
     def measured(count: int, way: Way) -> Trial:
         return measure(dataset, model, recipe, runs[:count], device, way)
 
     try_out = try_out or measured
-    way, memory = Way.usual(device), _free_memory(device)
+    way, memory = Way.usual(device, opaque=model.opaque), _free_memory(device)
     trials: list[Trial] = []
     while (count := next_count(trials, most=len(runs), memory=memory)) is not None:
         trials.append(try_out(count, way))
     chosen = best(trials)
-    if 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
+    if not model.opaque and 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
         compiled = replace(way, compiled=True)
         if try_out(chosen.runs, compiled).images_per_second > GAIN * chosen.images_per_second:
             return Plan(chosen.runs, compiled)

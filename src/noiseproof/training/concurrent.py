@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from torch.optim.sgd import sgd
 
 from noiseproof.data import Dataset
-from noiseproof.models import Model, build_initialized
+from noiseproof.models import Model
 from noiseproof.training.base import Run, RunState, Training
 from noiseproof.training.batches import EpochPlan
 from noiseproof.training.graph import Graph, Streams
 from noiseproof.training.recipe import Recipe
+from noiseproof.training.single import laid_out_as_usual, randomness_of_step
 from noiseproof.training.stack import State
 
 EVALUATION_BATCH = 1000
@@ -56,10 +57,10 @@ class Way:
         return str(self.compute or torch.float32).removeprefix("torch.")
 
     @classmethod
-    def usual(cls, device: torch.device) -> Way:
-        """Give bfloat16 on a GPU that computes in it, else float32."""
+    def usual(cls, device: torch.device, *, opaque: bool = False) -> Way:
+        """Give bfloat16 on a GPU that computes in it, else float32; no graphs for an opaque network."""
         half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return cls(compute=torch.bfloat16 if half else None)
+        return cls(compute=torch.bfloat16 if half else None, graphed=not opaque)
 
 
 class ConcurrentTraining(Training):
@@ -79,7 +80,8 @@ class ConcurrentTraining(Training):
         way: Way | None = None,
     ) -> None:
         super().__init__(dataset, model, recipe, runs, device)
-        self.way = way or Way.usual(device)
+        self.way = way or Way.usual(device, opaque=model.opaque)
+        self._model = model
         self._learners = [
             Learner(dataset, model, recipe, run, device, compiled=self.way.compiled) for run in runs
         ]
@@ -103,6 +105,7 @@ class ConcurrentTraining(Training):
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
         self._epoch: int | None = None
         self._at_once = 1
+        self._now = 0
 
     @property
     def precision(self) -> str:
@@ -119,8 +122,9 @@ class ConcurrentTraining(Training):
         if epoch != self._epoch:
             self._begin_epoch(epoch, position * batch_size)
         ahead = min(self._at_once, steps_per_epoch - position)
-        for start in range(position * batch_size, (position + ahead) * batch_size, batch_size):
-            self._steps[min(batch_size, num_samples - start)].replay()
+        for i in range(ahead):
+            self._now = self.step + i
+            self._steps[min(batch_size, num_samples - (position + i) * batch_size)].replay()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             if ahead == self._at_once and time.perf_counter() - started < TURN / 2:
@@ -172,7 +176,7 @@ class ConcurrentTraining(Training):
             # a compiled network is compiled for one size
             compiled = self.way.compiled and size == self.recipe.batch_size
             return self._learners[r].train(
-                images, given[r], self._learning_rate, compute=self._computing(), compiled=compiled
+                images, given[r], self._learning_rate, compute=self._computing(r), compiled=compiled
             )
 
         trained = self._streams.each(train, range(len(self.runs)))
@@ -192,13 +196,22 @@ class ConcurrentTraining(Training):
             recipe=self.recipe,
         )
         indices, images = batch.batch(self._train_images, 0)
-        return indices, self._normalized(images).contiguous(memory_format=torch.channels_last)
+        return indices, self._laid_out(self._normalized(images))
 
-    def _computing(self) -> AbstractContextManager[object]:
-        if self.way.compute is None:
-            return nullcontext()
-        # a cache of casted weights would outlive the step in which they were cast, in a graph's own memory
-        return torch.autocast(self.device.type, dtype=self.way.compute, cache_enabled=False)
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self._model.opaque:
+            return laid_out_as_usual(images)
+        return images.contiguous(memory_format=torch.channels_last)
+
+    @contextmanager
+    def _computing(self, r: int) -> Iterator[None]:
+        """What run r's network is called in: its precision, and what it may draw from."""
+        precision: AbstractContextManager[object] = nullcontext()
+        if self.way.compute is not None:
+            # a cache of casted weights would outlive the step in which they were cast, in a graph's memory
+            precision = torch.autocast(self.device.type, dtype=self.way.compute, cache_enabled=False)
+        with precision, randomness_of_step(self._model, self.runs[r].seed, self._now):
+            yield
 
     def _test_hits(self) -> Tensor:
         assert self._evaluation is not None
@@ -210,12 +223,12 @@ class ConcurrentTraining(Training):
         self._hits.zero_()
         for start in range(0, len(self._test_labels), EVALUATION_BATCH):
             span = slice(start, start + EVALUATION_BATCH)
-            images = self._normalized(self._test_images[span]).contiguous(memory_format=torch.channels_last)
+            images = self._laid_out(self._normalized(self._test_images[span]))
 
-            def predict(learner: Learner, images: Tensor = images) -> Tensor:
-                return learner.predict(images, compute=self._computing())
+            def predict(r: int, images: Tensor = images) -> Tensor:
+                return self._learners[r].predict(images, compute=self._computing(r))
 
-            predicted = torch.stack(self._streams.each(predict, self._learners))
+            predicted = torch.stack(self._streams.each(predict, range(len(self._learners))))
             self._hits += (predicted == self._test_labels[span]).sum(1)
 
     def _states(self) -> list[RunState]:
@@ -240,22 +253,26 @@ class Learner:
         *,
         compiled: bool,
     ) -> None:
-        network = build_initialized(
-            lambda: model.build(dataset.image_shape, dataset.num_classes), seed=run.seed
-        )
-        self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = model.initialized(dataset.image_shape, dataset.num_classes, seed=run.seed).to(device)
+        if not model.opaque:
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network
         self.recipe = recipe
         # of its own, since it may hold tensors that have to be on the device
         self.loss = deepcopy(run.loss).to(device)
         # counters that nothing reads: a kernel for each would be launched in every step
-        self._step_counters = _taken_out_step_counters(self.network)
-        self.parameters = dict(self.network.named_parameters())
-        self.buffers = dict(self.network.named_buffers())
+        self._step_counters = [] if model.opaque else _taken_out_step_counters(self.network)
+        self.parameters: State = dict(self.network.named_parameters())
         self.momentum = {
             name: torch.zeros_like(p, requires_grad=False) for name, p in self.parameters.items()
         }
         # one compilation serves all networks of a kind
         self._compiled = torch.compile(self.network, dynamic=False) if compiled else self.network
+
+    @property
+    def buffers(self) -> State:
+        """The network's buffers: an opaque one may put others in their places."""
+        return dict(self.network.named_buffers())
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -277,10 +294,12 @@ class Learner:
             logits = (self._compiled if compiled else self.network)(images)
         logits = _widened(logits)
         losses = self.loss(logits, given)
-        parameters = list(self.parameters.values())
+        trained = [name for name, parameter in self.parameters.items() if parameter.requires_grad]
         # not backward(): gradients then need no place of their own, and stay on the stream they are made on
-        gradients = torch.autograd.grad(losses.mean(), parameters)
-        self._update(parameters, gradients, learning_rate)
+        gradients = torch.autograd.grad(
+            losses.mean(), [self.parameters[name] for name in trained], allow_unused=True
+        )
+        self._update({n: g for n, g in zip(trained, gradients, strict=True) if g is not None}, learning_rate)
         return losses.detach(), logits.detach().argmax(-1)
 
     def predict(self, images: Tensor, *, compute: AbstractContextManager[object]) -> Tensor:
@@ -291,9 +310,12 @@ class Learner:
         return predicted
 
     @torch.no_grad()
-    def _update(self, parameters: list[Tensor], gradients: Sequence[Tensor], learning_rate: Tensor) -> None:
+    def _update(self, gradients: State, learning_rate: Tensor) -> None:
         """Make the step, with the L1 norm's gradient and clipping as the recipe says."""
-        adjusted = [_laid_out_as(p, gradient) for p, gradient in zip(parameters, gradients, strict=True)]
+        parameters = [self.parameters[name] for name in gradients]
+        adjusted = [
+            _laid_out_as(p, gradient) for p, gradient in zip(parameters, gradients.values(), strict=True)
+        ]
         if self.recipe.l1:
             adjusted = list(
                 torch._foreach_add(adjusted, torch._foreach_sign(parameters), alpha=self.recipe.l1)
@@ -306,7 +328,7 @@ class Learner:
         sgd(
             parameters,
             adjusted,
-            list(self.momentum.values()),  # zeros at first: the same as SGD's own first step
+            [self.momentum[name] for name in gradients],  # zeros at first: the same as SGD's own first step
             fused=True,
             weight_decay=self.recipe.weight_decay,
             momentum=self.recipe.momentum,
@@ -337,7 +359,7 @@ def _taken_out_step_counters(network: nn.Module) -> list[str]:
     """Take the counters of steps out of batch normalization; give the names that they had."""
     names = []
     for prefix, layer in network.named_modules():
-        if isinstance(layer, nn.BatchNorm2d) and layer.momentum is not None:
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is not None:
             layer.num_batches_tracked = None
             names.append(f"{prefix}.num_batches_tracked")
     return names

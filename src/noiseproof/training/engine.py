@@ -5,17 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 
 from noiseproof.data import Dataset
+from noiseproof.errors import NoiseproofError
 from noiseproof.losses import Loss
 from noiseproof.models import Model
 from noiseproof.training.base import Run, RunState, Training
 from noiseproof.training.batches import EpochPlan
 from noiseproof.training.recipe import Recipe
+from noiseproof.training.single import Single, randomness_of_step
 from noiseproof.training.stack import Stack, State
 
 EVALUATION_BATCH = 500
@@ -26,14 +29,26 @@ CACHED_WEIGHTS = 640_000
 
 
 class StackedTraining(Training):
-    """Trains a stack of runs: the copies of the network are one, with their parameters stacked."""
+    """Trains a stack of runs: the copies of the network are one, with their parameters stacked.
+
+    Raises `NoiseproofError` for several runs of an opaque network.
+    """
 
     def __init__(
         self, dataset: Dataset, model: Model, recipe: Recipe, runs: Sequence[Run], device: torch.device
     ) -> None:
         super().__init__(dataset, model, recipe, runs, device)
-        self._stack = Stack(
-            lambda: model.build(dataset.image_shape, dataset.num_classes), [run.seed for run in runs], device
+        if model.opaque and len(runs) > 1:
+            raise NoiseproofError(f"a network of one's own is trained alone, not {len(runs)} runs in a stack")
+        self._model = model
+
+        def initialized(seed: int) -> nn.Module:
+            return model.initialized(dataset.image_shape, dataset.num_classes, seed=seed)
+
+        self._stack = (
+            Single(initialized(runs[0].seed), device)
+            if model.opaque
+            else Stack(initialized, [run.seed for run in runs], device)
         )
         self._optimizer = torch.optim.SGD(
             self._stack.parameters.values(),
@@ -54,7 +69,8 @@ class StackedTraining(Training):
         if position == 0 or not self._plans:
             self._begin_epoch(epoch)
         indices, images = self._batch(position * self.recipe.batch_size)
-        logits = self._stack.logits(images, training=True)
+        with self._randomness():
+            logits = self._stack.logits(images, training=True)
         given = self._given.gather(1, indices)
         losses = self._losses(logits, given)
         self._optimizer.zero_grad()
@@ -110,13 +126,17 @@ class StackedTraining(Training):
         ]
         return torch.cat(parts)
 
+    def _randomness(self) -> AbstractContextManager[None]:
+        return randomness_of_step(self._model, self.runs[0].seed, self.step)
+
     @torch.no_grad()
     def _adjust_gradients(self) -> None:
         """Add the L1 norm's gradient and clip, each run by its own norm, as the recipe says."""
-        parameters = list(self._stack.parameters.values())
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        # an opaque network may have parameters that are frozen or take no part
+        learning = [(p, p.grad) for p in self._stack.parameters.values() if p.grad is not None]
+        gradients = [gradient for _, gradient in learning]
         if self.recipe.l1:
-            for parameter, gradient in zip(parameters, gradients, strict=True):
+            for parameter, gradient in learning:
                 gradient.add_(parameter.sign(), alpha=self.recipe.l1)
         if self.recipe.clip_norm is not None:
             norms = [gradient.flatten(1).norm(dim=1) for gradient in gradients]
@@ -131,7 +151,8 @@ class StackedTraining(Training):
         hits = torch.zeros(len(self.runs), dtype=torch.long, device=self.device)
         for start in range(0, len(self._test_labels), EVALUATION_BATCH):
             span = slice(start, start + EVALUATION_BATCH)
-            logits = self._stack.logits(self._normalized(self._test_images[span]), training=False)
+            with self._randomness():
+                logits = self._stack.logits(self._normalized(self._test_images[span]), training=False)
             hits += (logits.argmax(-1) == self._test_labels[span]).sum(1)
         return hits
 
@@ -168,8 +189,11 @@ def _row(stacked: State, r: int) -> State:
 def largest_stack(model: Model, dataset: Dataset) -> int:
     """Give how many runs make a stack whose weights stay in a core's cache; at least one.
 
-    Small networks gain most from being trained together: alone, a step of theirs is mostly overhead.
+    Small networks gain most from being trained together: alone, a step of theirs is mostly overhead. An
+    opaque network is trained alone.
     """
+    if model.opaque:
+        return 1
     with torch.device("meta"):
         network = model.build(dataset.image_shape, dataset.num_classes)
     num_weights = sum(parameter.numel() for parameter in network.parameters())

@@ -13,12 +13,12 @@ from noiseproof.schema import Schema
 class Recipe(Schema):
     """SGD with momentum and a cosine schedule; the defaults are the study's section 3.
 
-    ``learning_rate``: of the first epoch; annealed to 0 epoch by epoch, as PyTorch's `CosineAnnealingLR`
-    does. ``crop_padding``: pixels added on every side before a random crop back to size, 0 for no crop.
-    ``flip``: flip half of the images horizontally. ``l1``: factor of the L1 norm of all parameters that is
-    added to the loss, as ANL-CE and ANL-FL want (Ye et al., NeurIPS 2023). ``clip_norm``: the gradient of a
-    run is scaled down to this norm if it is greater, as Ma et al. do at 5; null for no clipping. The last
-    batch of an epoch may be smaller.
+    ``learning_rate``: of the first epoch; annealed towards ``final_learning_rate`` epoch by epoch, as
+    PyTorch's `CosineAnnealingLR` does. ``crop_padding``: pixels added on every side before a random crop back
+    to size, 0 for no crop. ``flip``: flip half of the images horizontally. ``l1``: factor of the L1 norm of
+    all parameters that is added to the loss, as ANL-CE and ANL-FL want (Ye et al., NeurIPS 2023).
+    ``clip_norm``: the gradient of a run is scaled down to this norm if it is greater, as Ma et al. do at 5;
+    null for no clipping. The last batch of an epoch may be smaller.
     """
 
     epochs: Annotated[int, Field(strict=True, ge=1)] = 50
@@ -30,6 +30,7 @@ class Recipe(Schema):
     flip: Annotated[bool, Field(strict=True)] = True
     l1: Annotated[float, Field(strict=True, ge=0)] = 0.0
     clip_norm: Annotated[float, Field(strict=True, gt=0)] | None = None
+    final_learning_rate: Annotated[float, Field(strict=True, ge=0)] = 0.0
 
     def learning_rate_at(self, epoch: int) -> float:
         """Give the learning rate of an epoch, 0-based.
@@ -37,7 +38,8 @@ class Recipe(Schema):
         >>> Recipe(epochs=50).learning_rate_at(25)
         0.005
         """
-        return self.learning_rate * (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
+        return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
 
     def steps_per_epoch(self, num_samples: int) -> int:
         """Count the batches of an epoch."""

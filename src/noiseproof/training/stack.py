@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from noiseproof.models import build_initialized
-
 State = dict[str, Tensor]
 
 
@@ -17,11 +15,13 @@ class Stack:
     """R independent copies of a network, evaluated together; copy r has initial weights from ``seeds[r]``.
 
     ``parameters`` and ``buffers`` map a name to a tensor ``(R, ...)``: row r is copy r's, whatever the
-    others are, so a copy can be taken out or put back.
+    others are, so a copy can be taken out or put back. ``initialized`` gives a network by its seed.
     """
 
-    def __init__(self, build: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device) -> None:
-        initial = {seed: build_initialized(build, seed=seed) for seed in dict.fromkeys(seeds)}
+    def __init__(
+        self, initialized: Callable[[int], nn.Module], seeds: Sequence[int], device: torch.device
+    ) -> None:
+        initial = {seed: initialized(seed) for seed in dict.fromkeys(seeds)}
         self.network = next(iter(initial.values())).to(device)
         copies = [initial[seed] for seed in seeds]
         self.parameters = {

@@ -1,0 +1,173 @@
+"""Any network at all: a function or class of one's own, named by its import path."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, JsonValue, field_validator
+from torch import Tensor, nn
+
+from noiseproof.errors import NoiseproofError, did_you_mean, one_line
+from noiseproof.models.network import Network
+from noiseproof.models.randomness import global_randomness
+
+
+class Factory(Network):
+    """The network that ``path``, such as ``my_nets:make``, gives when it is called.
+
+    It is called with ``options`` and, as far as its signature names them, with ``num_classes``,
+    ``image_shape`` as (C, H, W), and ``in_channels``. What it draws for its initial weights comes from the
+    run's seed, though it uses the global generators. Modules are found in the current folder first, as
+    ``python -m`` finds them. A record names the code but doesn't hold it, and to read one imports nothing.
+
+    >>> Factory(path="torch.nn:Flatten", options={"start_dim": 2}).build((1, 8, 8), 10)
+    Flatten(start_dim=2, end_dim=-1)
+    """
+
+    name: Literal["factory"] = "factory"
+    path: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+    opaque: ClassVar[bool] = True
+
+    @field_validator("path")
+    @classmethod
+    def _names(cls, path: str) -> str:
+        module, colon, attribute = path.partition(":")
+        if not colon or not all(name.isidentifier() for name in f"{module}.{attribute}".split(".")):
+            raise ValueError(f"{path!r} must be MODULE:NAME, such as 'my_nets:make'")
+        return path
+
+    def build(self, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+        """Import the factory and call it.
+
+        Raises `NoiseproofError` if it can't be imported or called, or gives no `nn.Module`.
+        """
+        with _current_folder_first():
+            factory = self._imported()
+            options: dict[str, Any] = dict(self.options)
+            known = _parameters(factory)
+            if known is not None:
+                named = {
+                    "num_classes": num_classes,
+                    "image_shape": image_shape,
+                    "in_channels": image_shape[0],
+                }
+                options = {name: value for name, value in named.items() if name in known} | options
+                self._refuse_unknown(options, known)
+            try:
+                network = factory(**options)
+            except Exception as error:  # somebody else's code
+                raise NoiseproofError(f"{self._call(options)} raised {_said(error)}") from error
+        if not isinstance(network, nn.Module):
+            raise NoiseproofError(
+                f"{self._call(options)} must give a torch.nn.Module, got a {type(network).__name__}"
+            )
+        return network
+
+    def initialized(self, image_shape: tuple[int, int, int], num_classes: int, *, seed: int) -> nn.Module:
+        """Build the network on the CPU with the global generators seeded; they are left as they were.
+
+        Raises `NoiseproofError` as for `build`, and unless it turns images into ``(N, num_classes)`` logits.
+        """
+        with global_randomness(seed), _current_folder_first():
+            self._imported()  # what an import draws, it draws only once
+        with global_randomness(seed):
+            network = self.build(image_shape, num_classes)
+            # lazy layers get their weights here
+            self._check_logits(network.eval(), image_shape, num_classes)
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise NoiseproofError(f"{self.path} gives a network without a parameter to train")
+        return network.train()
+
+    def check(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
+        """Raise `NoiseproofError` unless the network turns images into logits, in training too."""
+        network = self.initialized(image_shape, num_classes, seed=0)
+        with global_randomness(0):
+            self._check_logits(network, image_shape, num_classes)
+
+    def _imported(self) -> Callable[..., Any]:
+        name, _, attributes = self.path.partition(":")
+        try:
+            found: Any = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+                raise NoiseproofError(f"{name} cannot be imported: {_said(error)}") from error
+            here = [path.stem for path in Path.cwd().glob("*.py")]
+            offer = f"; {did_you_mean(name, here)}" if here else ""
+            raise NoiseproofError(f"there is no module {error.name!r} for {self.path!r}{offer}") from None
+        except Exception as error:  # somebody else's code
+            raise NoiseproofError(f"{name} cannot be imported: {_said(error)}") from error
+        for attribute in attributes.split("."):
+            if not hasattr(found, attribute):
+                offer = did_you_mean(attribute, _callables(found))
+                raise NoiseproofError(f"{name!r} has no {attribute!r}, for {self.path!r}; {offer}")
+            found = getattr(found, attribute)
+        if not callable(found):
+            raise NoiseproofError(
+                f"{self.path!r} must be a function or class that gives a network,"
+                f" got a {type(found).__name__}"
+            )
+        called: Callable[..., Any] = found
+        return called
+
+    def _refuse_unknown(self, options: dict[str, Any], known: dict[str, inspect.Parameter]) -> None:
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            return
+        for name in options:
+            if name not in known:
+                offer = did_you_mean(name, known) if known else "it takes none"
+                raise NoiseproofError(f"{self.path} has no option {name!r}; {offer}")
+
+    def _check_logits(self, network: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
+        try:
+            with torch.no_grad():
+                logits = network(torch.zeros(2, *image_shape))
+        except Exception as error:  # somebody else's code
+            shape = (2, *image_shape)
+            raise NoiseproofError(f"{self.path}'s network on images {shape} raised {_said(error)}") from error
+        expected = (2, num_classes)
+        given = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        if given != expected:
+            raise NoiseproofError(
+                f"{self.path}'s network must turn images {(2, *image_shape)} into logits {expected},"
+                f" got {given} (the factory is told num_classes if its signature names it)"
+            )
+
+    def _call(self, options: dict[str, Any]) -> str:
+        return f"{self.path}({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+
+
+def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter] | None:
+    """Give what a factory takes by name, or None if nothing says so."""
+    try:
+        parameters = inspect.signature(factory).parameters
+    except (TypeError, ValueError):  # compiled code may have no signature
+        return None
+    return {name: p for name, p in parameters.items() if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)}
+
+
+def _callables(found: ModuleType | type) -> list[str]:
+    return [name for name in vars(found) if not name.startswith("_") and callable(getattr(found, name))]
+
+
+def _said(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+@contextmanager
+def _current_folder_first() -> Iterator[None]:
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        if folder in sys.path:  # somebody else's code may have changed it
+            sys.path.remove(folder)
