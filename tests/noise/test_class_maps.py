@@ -81,7 +81,7 @@ def test_a_map_that_is_changed_changes_no_other() -> None:
         ("cifar-10", "did you mean 'cifar10'"),
         ("CIFAR100", "did you mean 'cifar100'"),
         ("digit", "did you mean 'digits'"),
-        ("mnist", "expected one of 'cifar10', 'cifar100', 'digits'"),
+        ("imagenet", "expected one of 'cifar10', 'cifar100', 'digits', 'mnist', 'fashion-mnist'"),
     ],
 )
 def test_an_unknown_map_is_refused_with_the_nearest(name: str, offer: str) -> None:
