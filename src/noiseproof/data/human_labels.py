@@ -118,8 +118,8 @@ def _read(path: Path) -> Mapping[str, Any]:
     """Read a dictionary of arrays from torch's archive, which is a zip file of a pickle, or from numpy's."""
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
+            with path.open("rb") as file:  # numpy would leave a damaged one open
+                return dict(np.load(file, allow_pickle=False))
         with zipfile.ZipFile(path) as archive:
             (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
             labels = unpickle_arrays(archive.read(name))

@@ -48,8 +48,8 @@ class IdxSet:
     title: str
     url: str
     folder: str
-    gz_sums: tuple[str, str, str, str]
-    sums: tuple[str, str, str, str]
+    gz_sums: tuple[str, ...]
+    sums: tuple[str, ...]
     class_names: tuple[str, ...]
     mean: float
     std: float

@@ -68,7 +68,7 @@ class ImageFolder:
     def label(self) -> str:
         """``folder:`` and the folder's name, without what holds it."""
         is_named = self.path.name not in ("", "..")
-        name = self.path.name if is_named else self.path.resolve().name
+        name = self.path.name if is_named else self.path.resolve().name or "/"
         return f"folder:{name}" if self.size is None else f"folder:{name}@{self.size}"
 
     def load(self) -> Dataset:

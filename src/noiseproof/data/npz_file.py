@@ -101,9 +101,10 @@ class NpzFile:
         if not self.path.is_file():
             raise NoiseproofError(f"data file {str(self.path)!r} does not exist or is no file")
         try:
-            with np.load(self.path, allow_pickle=False) as archive:
+            with self.path.open("rb") as file:  # numpy would leave a damaged one open
+                archive = np.load(file, allow_pickle=False)
                 if isinstance(archive, np.lib.npyio.NpzFile):
-                    return {name: archive[name] for name in archive.files}
+                    return dict(archive)
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             self._fail(f"cannot be read ({reason(error)})")
         self._fail("is a single array, not an archive of several")
