@@ -61,7 +61,7 @@ class Canon:
                 f"{len(self.differing)} of {len(self.sums)} {self.title} files differ from the canonical"
                 f" ones; they are used as they are (fingerprint {dataset.fingerprint[:12]}, kept in every"
                 " record)",
-                stacklevel=4,
+                stacklevel=5,  # whoever called data.load
             )
 
     def fail(self, name: str, fault: str) -> NoReturn:
