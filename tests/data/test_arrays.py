@@ -154,9 +154,9 @@ def test_whole_numbers_of_any_type_are_labels(dtype: Any) -> None:
     assert dataset.class_names == ("0", "1", "2")
 
 
-@pytest.mark.parametrize("kind", [str, bytes])
-def test_texts_are_numbered_by_the_alphabet_or_by_the_names(kind: type) -> None:
-    texts = np.array(["cat", "ant", "bee", "ant", "cat", "bee"]).astype("U" if kind is str else "S")
+@pytest.mark.parametrize("dtype", ["U", "S", object])
+def test_texts_are_numbered_by_the_alphabet_or_by_the_names(dtype: Any) -> None:
+    texts = np.array(["cat", "ant", "bee", "ant", "cat", "bee"]).astype(dtype)
     dataset = dataset_of(pixels(6, 5), texts)
     assert dataset.class_names == ("ant", "bee", "cat")
     assert dataset.train_labels.tolist() == [2, 0, 1, 0, 2, 1]
@@ -175,6 +175,11 @@ def test_texts_are_numbered_by_the_alphabet_or_by_the_names(kind: type) -> None:
         ([0, 1, 3, 0, 1, 0], {"class_names": ["a", "b", "c"]}, "labels must be in 0..2, got 3"),
         ([0, -2, 1, 0, 1, 0], {"class_names": ["a", "b", "c"]}, "labels must be in 0..2, got -2"),
         ([0] * 6, {}, "two classes or more are needed, got '0'"),
+        (
+            np.array(["a", 1] * 3, dtype=object),
+            {},
+            "training labels must be whole numbers or texts, got object",
+        ),
         (Y[:5], {}, "training labels must be (6,), one for each image, got shape (5,)"),
         ([Y], {}, "training labels must be (6,)"),
         ([0.0, 1.0, 2.0, 0.0, 1.0, 2.0], {}, "training labels must be whole numbers or texts, got float64"),

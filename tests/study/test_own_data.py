@@ -70,6 +70,19 @@ def test_data_made_in_python_is_handed_over(tmp_path: Path, study: Study, change
     assert not (tmp_path / "other").exists()
 
 
+def test_a_crop_that_may_leave_nothing_of_an_image_is_refused(
+    tmp_path: Path, study: Study, changed: Changed
+) -> None:
+    for padding, data in ((1, from_arrays("birds", (X, Y), (X, Y))), (4, None)):
+        text = "tiny" if data is None else "arrays:birds"
+        own = changed(study, CHANGES | {"recipe.crop_padding": padding, "data": text})
+        with pytest.raises(
+            NoiseproofError, match=r"^recipe.crop_padding must be less .* [14]x[14], .* got [14]$"
+        ):
+            conduct(own, tmp_path / "out", device="cpu", dataset=data)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_data_set_that_is_handed_over_is_not_loaded(
     tmp_path: Path, study: Study, changed: Changed, tiny_data: Callable[[int], Dataset]
 ) -> None:

@@ -115,6 +115,8 @@ def _are_channels_first(name: str, what: str, shape: tuple[int, ...]) -> bool:
 
 def _one_label_each(name: str, what: str, values: Any, size: int) -> NDArray[Any]:
     array = np.asarray(values)
+    if array.dtype == object and all(isinstance(value, str) for value in array.flat):
+        array = array.astype(str)  # pandas keeps texts so
     if array.dtype.kind == "S":
         array = np.char.decode(array, "utf-8", "replace")
     if array.shape != (size,):

@@ -123,11 +123,11 @@ class ImageFolder:
                     )
         width, height = seen[0].size if self.size is None else (self.size, self.size)
         mode, channels = ("L", 1) if all(facts.is_grey for facts in seen) else ("RGB", 3)
-        pixels = np.empty((len(files), height, width, channels), dtype=np.uint8)
+        pixels = np.empty((len(files), channels, height, width), dtype=np.uint8)
         for i, file in enumerate(files):
             with _opened(file) as image:
-                pixels[i] = self._fitted(image, mode).reshape(height, width, channels)
-        return np.ascontiguousarray(np.moveaxis(pixels, 3, 1))
+                pixels[i] = np.moveaxis(self._fitted(image, mode).reshape(height, width, channels), 2, 0)
+        return pixels
 
     def _fitted(self, image: Image, mode: str) -> NDArray[np.uint8]:
         from PIL import Image, ImageOps

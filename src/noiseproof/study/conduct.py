@@ -99,6 +99,12 @@ def conduct(
         dataset = data.load(study.data, data_dir)
     elif dataset.name != data.label(study.data):
         raise NoiseproofError(f"the study is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
+    height, width = dataset.image_shape[1:]
+    if study.recipe.crop_padding >= min(height, width):
+        raise NoiseproofError(
+            "recipe.crop_padding must be less than the height and width of the images, which are"
+            f" {height}x{width}, or nothing of them may be left; got {study.recipe.crop_padding}"
+        )
     archive = Archive(out)
     archive.make()
     runs = study.runs()
