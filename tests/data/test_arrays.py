@@ -89,6 +89,8 @@ def test_floats_become_float32(dtype: str) -> None:
         (np.zeros((6, 1, 1, 2, 2)), "got shape (6, 1, 1, 2, 2)"),
         (np.zeros((0, 5)), "got shape (0, 5)"),
         (np.zeros((6, 0)), "got shape (6, 0)"),
+        ([[1.0, 2.0], [3.0]], "training images could not be made an array ("),
+        (torch.zeros(6, 5, requires_grad=True), "training images could not be made an array ("),
         (np.full((6, 5), np.nan), "training images hold NaN, infinity"),
         (np.full((6, 5), -np.inf), "training images hold NaN, infinity"),
         (np.full((6, 5), 1e200), "training images hold NaN, infinity or a value too large for float32"),
@@ -197,6 +199,11 @@ def test_texts_are_numbered_by_the_alphabet_or_by_the_names(dtype: Any) -> None:
 )
 def test_labels_that_do_not_fit_are_refused(y: Any, options: dict[str, Any], fault: str) -> None:
     assert fault in refusal(pixels(6, 5), y, **options)
+
+
+def test_a_set_that_is_no_pair_is_refused() -> None:
+    with pytest.raises(NoiseproofError, match=r"the test set must be a pair \(images, labels\), got ndarray"):
+        from_arrays("mine", (pixels(6, 5), Y), pixels(6, 5))
 
 
 def test_a_test_label_that_was_never_trained_on_is_refused_unless_it_has_a_name() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from noiseproof.data.dataset import Dataset, Images
 from noiseproof.data.statistics import channel_statistics
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 
 Labels = NDArray[np.int64]
 
@@ -39,6 +39,9 @@ def assemble(
 
     Raises `NoiseproofError`, which begins with ``name``, for whatever does not fit.
     """
+    for part, pair in (("training", train), ("test", test)):
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            _fail(name, f"the {part} set must be a pair (images, labels), got {type(pair).__name__}")
     if given is not None and not labels_are_clean:
         _fail(name, "given labels stand beside clean ones, but labels_are_clean is False")
     images = {
@@ -78,7 +81,7 @@ def assemble(
 
 
 def _images(name: str, what: str, values: Any, channels_first: bool | None) -> Images:
-    array = np.asarray(values)
+    array = _array(name, what, values)
     if array.dtype != np.uint8 and not np.issubdtype(array.dtype, np.floating):
         _fail(name, f"{what} must be uint8 or floats, got {array.dtype}")
     if array.ndim not in (2, 3, 4) or 0 in array.shape:
@@ -101,6 +104,17 @@ def _images(name: str, what: str, values: Any, channels_first: bool | None) -> I
     return np.require(array, requirements=["C", "W"])
 
 
+def _array(name: str, what: str, values: Any) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except (
+        ValueError,
+        TypeError,
+        RuntimeError,
+    ) as error:  # rows of different lengths, a tensor with a gradient
+        _fail(name, f"{what} could not be made an array ({one_line(str(error))})")
+
+
 def _are_channels_first(name: str, what: str, shape: tuple[int, ...]) -> bool:
     first, last = shape[1] in CHANNELS, shape[3] in CHANNELS
     if first == last:
@@ -114,7 +128,7 @@ def _are_channels_first(name: str, what: str, shape: tuple[int, ...]) -> bool:
 
 
 def _one_label_each(name: str, what: str, values: Any, size: int) -> NDArray[Any]:
-    array = np.asarray(values)
+    array = _array(name, what, values)
     if array.dtype == object and all(isinstance(value, str) for value in array.flat):
         array = array.astype(str)  # pandas keeps texts so
     if array.dtype.kind == "S":
