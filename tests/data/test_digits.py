@@ -144,7 +144,11 @@ def test_the_layout_in_memory_changes_no_fingerprint(digits: Dataset) -> None:
     [
         ("digit", "did you mean 'digits'?"),
         ("CIFAR-10", "did you mean 'cifar10'?"),
-        ("mnist", "expected one of 'digits', 'cifar10'"),
+        (
+            "imagenet",
+            "expected one of 'digits', 'cifar10', 'cifar100', 'mnist', 'fashion-mnist', 'folder:PATH',"
+            " 'npz:FILE', 'arrays:NAME'",
+        ),
     ],
 )
 def test_an_unknown_data_set_is_refused_with_the_nearest(name: str, offer: str) -> None:

@@ -59,10 +59,18 @@ def test_cifar100_maps_every_class_to_the_next_of_its_superclass() -> None:
 
 
 def test_digits_are_mistaken_for_those_they_look_like() -> None:
-    assert class_map("digits") == {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
+    assert class_map("digits") == class_map("mnist") == {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
 
 
-@pytest.mark.parametrize(("name", "num_classes"), [("cifar10", 10), ("cifar100", 100), ("digits", 10)])
+def test_clothes_are_mistaken_as_zhang_and_sabuncu_have_it() -> None:
+    # ankle boot -> sneaker -> sandal, pullover -> shirt, coat <-> dress, by the data set's own numbers
+    assert class_map("fashion-mnist") == {9: 7, 7: 5, 2: 6, 4: 3, 3: 4}
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes"),
+    [("cifar10", 10), ("cifar100", 100), ("digits", 10), ("mnist", 10), ("fashion-mnist", 10)],
+)
 def test_every_map_makes_asymmetric_noise(name: str, num_classes: int) -> None:
     matrix = asymmetric(num_classes, 0.4, class_map(name))
     noisy_classes = {k for k in range(num_classes) if matrix[k, k] != 1}
@@ -81,7 +89,7 @@ def test_a_map_that_is_changed_changes_no_other() -> None:
         ("cifar-10", "did you mean 'cifar10'"),
         ("CIFAR100", "did you mean 'cifar100'"),
         ("digit", "did you mean 'digits'"),
-        ("mnist", "expected one of 'cifar10', 'cifar100', 'digits'"),
+        ("imagenet", "expected one of 'cifar10', 'cifar100', 'digits', 'mnist', 'fashion-mnist'"),
     ],
 )
 def test_an_unknown_map_is_refused_with_the_nearest(name: str, offer: str) -> None:

@@ -15,6 +15,7 @@ from noiseproof.cli.durations import parse_duration
 from noiseproof.errors import NoiseproofError, one_line
 
 if TYPE_CHECKING:
+    from noiseproof.data import Dataset
     from noiseproof.study import Outcome, Study
 
 INTERRUPTED = 130
@@ -34,6 +35,8 @@ STUDIES = sorted(
     for entry in resources.files("noiseproof").joinpath("study", "library").iterdir()
     if entry.name.endswith(".toml")
 )
+
+DATA = "digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH, folder:PATH@SIZE or npz:FILE."
 
 NOISES = "symmetric:0.4, asymmetric:0.3, pairflip:0.2, instance:0.4, human:worst, given or none."
 
@@ -101,10 +104,10 @@ def run(
 @app.command()
 def train(
     loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
-    data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
+    data: Annotated[str, typer.Option(help=DATA)] = "digits",
     noise: Annotated[str, typer.Option(help=NOISES)] = "none",
     epochs: Annotated[
-        int | None, typer.Option(help="Epochs; those of the data set's study by default.")
+        int | None, typer.Option(help="Epochs; by default those of the data set's study, or 50.")
     ] = None,
     model: Annotated[
         str | None,
@@ -122,11 +125,13 @@ def train(
     time_budget: TimeBudget = None,
 ) -> None:
     """Train one network with one loss under one noise."""
-    from noiseproof.data import check_name
-    from noiseproof.study import load_study
+    from noiseproof import data as data_sets
+    from noiseproof import losses
+    from noiseproof import noise as label_noise
+    from noiseproof.study import load_study, study_for
 
     budget = None if time_budget is None else parse_duration(time_budget)
-    check_name(data)
+    data_sets.check_name(data)
     changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     if model is not None:
         changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
@@ -134,10 +139,18 @@ def train(
         changes["model.width"] = width
     if epochs is not None:
         changes["recipe.epochs"] = epochs
-    study = load_study(data, changes)
+    dataset = None
+    if data in STUDIES:
+        study = load_study(data, changes)
+    else:
+        # a slip in a text need not wait for the data
+        losses.parse(loss)
+        label_noise.parse(noise)
+        dataset = data_sets.load(data, data_dir)
+        study = study_for(dataset, changes)
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
-    outcome = _conduct(study, folder, device, data_dir, budget)
+    outcome = _conduct(study, folder, device, data_dir, budget, dataset)
     if outcome.ended == "finished":
         from noiseproof.cli.display import show_run
         from noiseproof.study import Archive
@@ -217,7 +230,7 @@ def certify(
 @app.command()
 def audit(
     noise: Annotated[str, typer.Argument(help=NOISES)],
-    data: Annotated[str, typer.Option(help="A data set: digits or cifar10.")] = "digits",
+    data: Annotated[str, typer.Option(help=DATA)] = "digits",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the noise.")] = 0,
     data_dir: DataDir = None,
 ) -> None:
@@ -236,7 +249,14 @@ def audit(
     typer.echo(str(labels.audit))
 
 
-def _conduct(study: Study, out: Path, device: str, data_dir: Path | None, budget: float | None) -> Outcome:
+def _conduct(
+    study: Study,
+    out: Path,
+    device: str,
+    data_dir: Path | None,
+    budget: float | None,
+    dataset: Dataset | None = None,
+) -> Outcome:
     from noiseproof.cli.progress import Interruption, ProgressDisplay
     from noiseproof.study import conduct
 
@@ -246,6 +266,7 @@ def _conduct(study: Study, out: Path, device: str, data_dir: Path | None, budget
             out,
             device=device,
             data_dir=data_dir,
+            dataset=dataset,
             time_budget=budget,
             interrupted=interruption.requested,
             on_progress=display.show,

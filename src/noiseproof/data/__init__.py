@@ -1,36 +1,110 @@
-"""Data sets with clean labels, by name. A new one is a loader in its own file and a line here."""
+"""Data sets, by name or of one's own. A new one is a loader in its own file and a line here."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol, Self
 
+from noiseproof.data.arrays import HandedOver, from_arrays, from_torch
 from noiseproof.data.cifar10 import load_cifar10
+from noiseproof.data.cifar100 import load_cifar100
 from noiseproof.data.dataset import Dataset
 from noiseproof.data.digits import load_digits
+from noiseproof.data.fashion_mnist import load_fashion_mnist
+from noiseproof.data.human_labels import HUMAN_VARIANTS, load_human_labels
+from noiseproof.data.image_folder import ImageFolder
+from noiseproof.data.mnist import load_mnist
+from noiseproof.data.npz_file import NpzFile
 from noiseproof.errors import NoiseproofError, did_you_mean
 
 DATASETS: dict[str, Callable[[Path | None], Dataset]] = {
     "digits": load_digits,
     "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "mnist": load_mnist,
+    "fashion-mnist": load_fashion_mnist,
 }
 """Loaders by the name that studies use; each takes the folder to read from, or None."""
 
 
-def load(name: str, data_dir: Path | None = None) -> Dataset:
-    """Load a data set by name; raises `NoiseproofError` for an unknown name or unusable files.
+class Own(Protocol):
+    """Data of one's own, read from what follows the colon; ``label`` names it without its folder."""
+
+    @classmethod
+    def parse(cls, place: str) -> Self:
+        """Read it from its text, without a look at any file."""
+
+    @property
+    def label(self) -> str:
+        """A short name for records and tables."""
+
+    def load(self) -> Dataset:
+        """Read the data."""
+
+
+KINDS: dict[str, type[Own]] = {"folder": ImageFolder, "npz": NpzFile, "arrays": HandedOver}
+"""Data of one's own by what its text begins with."""
+
+FORMS = ("folder:PATH", "npz:FILE", "arrays:NAME")
+
+
+def load(text: str, data_dir: Path | None = None) -> Dataset:
+    """Load a data set from its text: a name, ``folder:PATH``, ``folder:PATH@SIZE`` or ``npz:FILE``.
+
+    ``data_dir`` is the folder of a named set's files. Raises `NoiseproofError` for an unknown name, unusable
+    files, or a ``data_dir`` where the text itself says where the files are.
 
     >>> load("digits").num_classes
     10
     """
-    check_name(name)
-    return DATASETS[name](data_dir)
+    own = _own(text)
+    if own is None:
+        return DATASETS[text](data_dir)
+    if data_dir is not None:
+        raise NoiseproofError(f"{text!r} says itself where its files are and takes no --data-dir")
+    return own.load()
 
 
-def check_name(name: str) -> None:
-    """Raise `NoiseproofError` unless ``name`` is a data set."""
-    if name not in DATASETS:
-        raise NoiseproofError(f"unknown data set {name!r}; {did_you_mean(name, DATASETS)}")
+def check_name(text: str) -> None:
+    """Raise `NoiseproofError` unless ``text`` is that of a data set; no file is looked at."""
+    _own(text)
 
 
-__all__ = ["DATASETS", "Dataset", "check_name", "load"]
+def label(text: str) -> str:
+    """Give the short name of a data set for records and tables, which tells nobody where its files are.
+
+    Raises `NoiseproofError` unless ``text`` is that of a data set.
+
+    >>> label("folder:/home/ada/birds@64"), label("npz:~/birds.npz"), label("digits")
+    ('folder:birds@64', 'npz:birds.npz', 'digits')
+    """
+    own = _own(text)
+    return text if own is None else own.label
+
+
+def _own(text: str) -> Own | None:
+    """Read the text of data of one's own; None if it is the name of a data set."""
+    if not isinstance(text, str):
+        raise NoiseproofError(f"a data set must be a text such as 'digits' or 'folder:birds', got {text!r}")
+    if text in DATASETS:
+        return None
+    kind, colon, place = text.partition(":")
+    if not colon or kind not in KINDS:
+        raise NoiseproofError(f"unknown data set {text!r}; {did_you_mean(kind, [*DATASETS, *FORMS])}")
+    return KINDS[kind].parse(place)
+
+
+__all__ = [
+    "DATASETS",
+    "FORMS",
+    "HUMAN_VARIANTS",
+    "KINDS",
+    "Dataset",
+    "check_name",
+    "from_arrays",
+    "from_torch",
+    "label",
+    "load",
+    "load_human_labels",
+]

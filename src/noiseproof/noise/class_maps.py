@@ -10,6 +10,10 @@ CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 
+FASHION_MNIST_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+
 CIFAR100_SUPERCLASSES: dict[str, tuple[str, ...]] = {
     "aquatic mammals": ("beaver", "dolphin", "otter", "seal", "whale"),
     "fish": ("aquarium_fish", "flatfish", "ray", "shark", "trout"),
@@ -42,6 +46,9 @@ def _by_name(names: Mapping[str, str], classes: Sequence[str]) -> dict[int, int]
     return {classes.index(clean): classes.index(noisy) for clean, noisy in names.items()}
 
 
+LOOK_ALIKE_DIGITS = {7: 1, 2: 7, 3: 8, 5: 6, 6: 5}
+"""Patrini et al., CVPR 2017, for MNIST."""
+
 CLASS_MAPS: dict[str, dict[int, int]] = {
     # Patrini et al., CVPR 2017; the study's section 3
     "cifar10": _by_name(
@@ -57,8 +64,19 @@ CLASS_MAPS: dict[str, dict[int, int]] = {
         },
         CIFAR100_CLASSES,
     ),
-    # digits that look alike; Patrini et al., CVPR 2017, for MNIST
-    "digits": {7: 1, 2: 7, 3: 8, 5: 6, 6: 5},
+    "digits": LOOK_ALIKE_DIGITS,
+    "mnist": LOOK_ALIKE_DIGITS,
+    # Zhang & Sabuncu, NeurIPS 2018
+    "fashion-mnist": _by_name(
+        {
+            "Ankle boot": "Sneaker",
+            "Sneaker": "Sandal",
+            "Pullover": "Shirt",
+            "Coat": "Dress",
+            "Dress": "Coat",
+        },
+        FASHION_MNIST_CLASSES,
+    ),
 }
 """Class maps ``{clean: noisy}`` for `asymmetric`, by data set."""
 

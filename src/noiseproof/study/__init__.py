@@ -3,6 +3,7 @@
 from noiseproof.study.archive import Archive
 from noiseproof.study.conduct import Outcome, Progress, choose_device, conduct
 from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.defaults import study_for
 from noiseproof.study.record import Record
 from noiseproof.study.study import Study, built_in_studies, load_study
 
@@ -17,4 +18,5 @@ __all__ = [
     "choose_device",
     "conduct",
     "load_study",
+    "study_for",
 ]

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from noiseproof import data
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
 from noiseproof.study.configuration import RunConfiguration
@@ -89,8 +90,9 @@ class Archive:
                 )
 
     def describe(self, study: Study) -> None:
-        """Keep what was planned, so that a report can say what is missing."""
-        write_atomically(self.folder / "study.json", study.model_dump_json(indent=1) + "\n")
+        """Keep what was planned, so that a report can say what is missing; of the data its label, no path."""
+        labelled = study.model_copy(update={"data": data.label(study.data)})
+        write_atomically(self.folder / "study.json", labelled.model_dump_json(indent=1) + "\n")
 
     def plan(self) -> Study | None:
         """Read what was planned, or None if nothing says so."""

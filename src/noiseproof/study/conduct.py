@@ -69,6 +69,7 @@ def conduct(
     *,
     device: str = "auto",
     data_dir: Path | None = None,
+    dataset: Dataset | None = None,
     time_budget: float | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -83,17 +84,28 @@ def conduct(
         out: folder for ``study.json``, ``runs/`` and ``checkpoints/``.
         device: auto, cpu, cuda or cuda:N.
         data_dir: where the data set's files are; None to use what is cached, or download it.
+        dataset: the data itself, if it is loaded already, or was made in Python.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
         on_progress: told after every step, on a GPU after every few.
 
     Raises:
-        NoiseproofError: before any training, for a device that is not there, unusable data or folder, a
-            network that cannot take the data, or an ``out`` that holds runs of another configuration.
+        NoiseproofError: before any training, for a device that is not there, unusable or other data, a
+            network that cannot take it, or an ``out`` that cannot be written to or holds runs of another
+            configuration.
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)
-    dataset = data.load(study.data, data_dir)
+    if dataset is None:
+        dataset = data.load(study.data, data_dir)
+    elif dataset.name != data.label(study.data):
+        raise NoiseproofError(f"the study is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
+    height, width = dataset.image_shape[1:]
+    if study.recipe.crop_padding >= min(height, width):
+        raise NoiseproofError(
+            "recipe.crop_padding must be less than the height and width of the images, which are"
+            f" {height}x{width}, or nothing of them may be left; got {study.recipe.crop_padding}"
+        )
     study.model.check(dataset.image_shape, dataset.num_classes)
     archive = Archive(out)
     archive.make()

@@ -64,10 +64,14 @@ class Study(Schema):
         return self
 
     def runs(self) -> list[RunConfiguration]:
-        """List every run, the first seed's first, so that an unfinished study has whole tables."""
+        """List every run, the first seed's first, so that an unfinished study has whole tables.
+
+        Their ``data`` is a label: records are shown to others, who need not know where somebody's files are.
+        """
+        label = data.label(self.data)
         return [
             RunConfiguration(
-                data=self.data, model=self.model, recipe=self.recipe, loss=loss, noise=noise_text, seed=seed
+                data=label, model=self.model, recipe=self.recipe, loss=loss, noise=noise_text, seed=seed
             )
             for seed in self.seeds
             for loss in self.losses
@@ -99,7 +103,15 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise NoiseproofError(f"{where} is not valid TOML: {error}") from None
-    for place, value in (changes or {}).items():
+    return changed(content, changes or {}, where=where)
+
+
+def changed(content: dict[str, Any], changes: Mapping[str, Any], *, where: str) -> Study:
+    """Read a study from a dictionary with ``changes`` to it by place, such as ``recipe.epochs``.
+
+    Raises `NoiseproofError`, which begins with ``where``, for a fault in either.
+    """
+    for place, value in changes.items():
         *tables, field = place.split(".")
         table = content
         for key in tables:
