@@ -20,6 +20,7 @@ from noiseproof import __version__
 from noiseproof.cli import main
 from noiseproof.cli.display import show_run
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
+from noiseproof.noise.class_maps import CIFAR10_CLASSES
 from noiseproof.report import CLAIMS, published
 from noiseproof.study import Archive, load_study
 from noiseproof.training import StackedTraining
@@ -328,6 +329,7 @@ def test_cifar10_end_to_end_on_files_of_ones_own(cli: Run, here: Path, cifar10: 
     assert record["config"]["recipe"]["crop_padding"] == 4
     assert record["data"] | {"fingerprint": ""} == {
         "name": "cifar10", "fingerprint": "", "canonical": False, "train_size": 100, "test_size": 20,
+        "class_names": list(CIFAR10_CLASSES), "class_map": {"2": 0, "3": 5, "4": 7, "5": 3, "9": 1},
     }  # fmt: skip
     assert record["data"]["fingerprint"][:12] in warning
     # ten of each class: truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog

@@ -218,7 +218,7 @@ def test_a_path_of_another_form_is_refused(path: str) -> None:
         Factory.read({"path": path}, where="here")
 
 
-@pytest.mark.parametrize("value", [float("nan"), {1: 2}, object(), (1,)], ids=str)
+@pytest.mark.parametrize("value", [float("nan"), {1: 2}, object(), (1,)], ids=lambda v: type(v).__name__)
 def test_options_that_no_record_could_hold_are_refused(value: Any) -> None:
     with pytest.raises(NoiseproofError, match=r"here: field 'options\.p"):
         Factory.read({"path": "my_nets:told", "options": {"p": value}}, where="here")
