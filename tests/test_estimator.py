@@ -203,7 +203,7 @@ def test_a_wrong_parameter_is_named(parameters: dict[str, Any], message: str) ->
 
 
 def test_one_class_is_too_few() -> None:
-    with pytest.raises(NoiseproofError, match="y must have 2 classes or more, got auk alone"):
+    with pytest.raises(NoiseproofError, match="y must have 2 classes or more, got 1 class: auk"):
         quick().fit(X, ["auk"] * len(X))
 
 

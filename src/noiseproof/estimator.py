@@ -64,7 +64,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
 
     >>> from sklearn.datasets import load_digits
     >>> X, y = load_digits(return_X_y=True)
-    >>> classifier = NoiseTolerantClassifier("nce+mae", epochs=5, random_state=0).fit(X / 16, y)
+    >>> classifier = NoiseTolerantClassifier("nce+mae", epochs=10, random_state=0).fit(X / 16, y)
     >>> classifier.score(X / 16, y) > 0.9
     True
     >>> classifier.predict_proba(X[:3] / 16).shape
@@ -102,7 +102,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
         features, labels = self._validated(X, y)
         self.classes_, target = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
-            raise NoiseproofError(f"y must have 2 classes or more, got {self.classes_[0]} alone")
+            raise NoiseproofError(f"y must have 2 classes or more, got 1 class: {self.classes_[0]}")
         with _global_state(seed):
             network = self._network(features.shape[1:], len(self.classes_), seed=seed)
             _check_logits(network, features, len(self.classes_))
