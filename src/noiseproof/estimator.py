@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any, Self, cast
 
@@ -18,8 +17,7 @@ from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 from noiseproof.losses import parse
-from noiseproof.models import MLP, build_initialized
-from noiseproof.schema import Schema
+from noiseproof.models import MLP, Network, global_randomness
 from noiseproof.training import Recipe
 
 Floats = NDArray[np.float32]
@@ -75,7 +73,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
         self,
         loss: str | nn.Module = "nce+mae",
         *,
-        module: Schema | nn.Module | Callable[[int, int], nn.Module] | None = None,
+        module: Network | nn.Module | Callable[[int, int], nn.Module] | None = None,
         epochs: int = 50,
         batch_size: int = 128,
         learning_rate: float = 0.1,
@@ -103,7 +101,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, target = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise NoiseproofError(f"y must have 2 classes or more, got 1 class: {self.classes_[0]}")
-        with _global_state(seed):
+        with global_randomness(seed):
             network = self._network(features.shape[1:], len(self.classes_), seed=seed)
             _check_logits(network, features, len(self.classes_))
             settings["module"] = network
@@ -116,7 +114,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
 
         check_is_fitted(self)
         features = self._validated(X)
-        with _global_state(0):  # a DataLoader draws from the global state even where it shuffles nothing
+        with global_randomness(0):  # a DataLoader draws globally even where it shuffles nothing
             return cast(Floats, self.net_.predict_proba(features))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -170,14 +168,14 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
         module = MLP() if self.module is None else self.module
         if isinstance(module, nn.Module):
             return copy.deepcopy(module)
-        if isinstance(module, Schema) and hasattr(module, "build"):
+        if isinstance(module, Network):
             if not isinstance(module, MLP) and len(shape) != 3:
                 given = ("N", *map(str, shape))
                 raise NoiseproofError(
                     f"{type(module).__name__} needs images X of shape (N, C, H, W), got ({', '.join(given)})"
                 )
-            image_shape = shape if len(shape) == 3 else (1, 1, math.prod(shape))
-            return build_initialized(lambda: module.build(image_shape, num_classes), seed=seed)
+            image_shape = shape if len(shape) == 3 else (math.prod(shape), 1, 1)
+            return module.initialized(image_shape, num_classes, seed=seed)
         network = module(shape[0], num_classes) if callable(module) else module
         if not isinstance(network, nn.Module):
             raise NoiseproofError(
@@ -197,14 +195,6 @@ def _check_logits(network: nn.Module, features: Floats, num_classes: int) -> Non
 
 def _softmax(logits: Tensor) -> Tensor:
     return logits.softmax(dim=1)
-
-
-@contextmanager
-def _global_state(seed: int) -> Iterator[None]:
-    """Seed PyTorch's global random state, from which skorch and layers draw, and put it back afterwards."""
-    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        torch.manual_seed(seed)
-        yield
 
 
 def _seed(random_state: Any) -> int:
