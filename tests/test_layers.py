@@ -18,7 +18,7 @@ LAYERS = (
     {"noise"},
     {"losses", "data", "models"},
     {"training", "certificates"},
-    {"study"},
+    {"study", "estimator"},
     {"report"},
     {"cli"},
     {"__main__"},

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("certificates", "data", "losses", "models", "noise", "report", "study", "training")
+_SUBPACKAGES = (
+    "certificates",
+    "data",
+    "estimator",
+    "losses",
+    "models",
+    "noise",
+    "report",
+    "study",
+    "training",
+)
 
 __all__ = ["__version__", "certify", *_SUBPACKAGES]
 

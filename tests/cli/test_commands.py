@@ -55,7 +55,7 @@ for arguments in ["--version"], ["--help"], *([name, "--help"] for name in sys.a
         main()
     except SystemExit as stopped:
         assert not stopped.code, arguments
-heavy = {"torch", "numpy", "sklearn", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "numpy", "sklearn", "skorch", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
 assert noiseproof.losses.parse("nce+mae")
 assert "torch" in sys.modules
