@@ -41,7 +41,7 @@ again, for any number of classes and any combination. Everything below is comput
 LEFT_OUT = """
 Any of them can be normalized (`normalized(sce)`), summed (`nce + 4*agce(a=6, q=1.5)`) and corrected by a
 known transition matrix (`forward(ce, noise='symmetric:0.4')`, `backward(...)`; Patrini et al., CVPR 2017).
-[Presets](../../src/noiseproof/losses/presets.toml) are what the authors used, with the source of each number:
+[Presets](../presets.md) are what the authors used, with the source of each number:
 `losses.preset("nce+agce", "cifar10")`.
 
 ## Left out, for now
