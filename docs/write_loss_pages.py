@@ -128,16 +128,23 @@ def preset_table(known: list[Preset]) -> list[str]:
 
 def presets_page() -> str:
     """Give the page of all presets."""
-    lines = [
-        "| method | data | noise | loss | l1 | source |",
-        "| --- | --- | --- | --- | --- | --- |",
-        *(
-            f"| {p.method} | {p.dataset} | {p.noise or 'any'} | `{p.loss}` | {f'{p.l1:g}' if p.l1 else ''} "
-            f"| {p.paper}: {p.code} |"
-            for p in presets()
-        ),
+    rows = [
+        f"| {p.method} | {p.dataset} | {p.noise or 'any'} | `{p.loss}` | {p.l1 or ''} | {p.paper} |"
+        for p in presets()
     ]
-    return PRESETS_INTRODUCTION + "\n".join(lines) + "\n"
+    sources = dict.fromkeys(f"- {p.paper}: {p.code}" for p in presets())
+    return PRESETS_INTRODUCTION + "\n".join(
+        [
+            "| method | data | noise | loss | l1 | source |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "The code that they are read from:",
+            "",
+            *sources,
+            "",
+        ]
+    )
 
 
 def index(certificates: dict[str, Certificate]) -> str:

@@ -109,9 +109,10 @@ def test_the_presets_are_listed() -> None:
     text = (ROOT / "docs" / "presets.md").read_text()
     rows = re.findall(r"^\| (\S+) \| (\S+) \| (\S+) \| `(.+?)` \| (\S*) ?\| (.+) \|$", text, re.MULTILINE)
     assert rows == [
-        (p.method, p.dataset, p.noise or "any", p.loss, f"{p.l1:g}" if p.l1 else "", f"{p.paper}: {p.code}")
-        for p in presets()
+        (p.method, p.dataset, p.noise or "any", p.loss, str(p.l1 or ""), p.paper) for p in presets()
     ]
+    sources = re.findall(r"^- (.+?): (.+)$", text, re.MULTILINE)
+    assert sources == list(dict.fromkeys((p.paper, p.code) for p in presets()))
 
 
 def accuracies(path: Path) -> dict[tuple[str, str], str]:
