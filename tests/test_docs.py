@@ -14,11 +14,11 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-import noiseproof
 from noiseproof.certificates.gradients import gradients
 from noiseproof.certificates.values import values_by_label
 from noiseproof.cli.app import app
 from noiseproof.losses import parse, presets
+from noiseproof.report import published
 from noiseproof.study import Study
 from noiseproof.training import Recipe
 
@@ -116,34 +116,25 @@ def test_the_presets_are_listed() -> None:
 
 
 def accuracies(path: Path) -> dict[tuple[str, str], str]:
-    """Accuracies of a table by loss and rate, with two decimals."""
+    """Accuracies of a table by loss and rate."""
     with path.open() as file:
-        return {
-            (row["loss"], rate): f"{float(value):.2f}"
-            for row in csv.DictReader(file)
-            for rate, value in row.items()
-            if re.fullmatch(r"0\.\d", rate)
-        }
+        return {(row["loss"], rate): row[rate] for row in csv.DictReader(file) for rate in row}
 
 
 def test_the_accuracies_that_advise_on_losses_are_those_of_the_results() -> None:
-    ours, study = ROOT / "results" / "digits", Path(noiseproof.__file__).parent / "report" / "published"
-    tables = {
-        ("digits, ours", 1): accuracies(ours / "table1.csv"),
-        ("CIFAR-10, published", 1): accuracies(study / "table1_symmetric.csv"),
-        ("digits, ours", 2): accuracies(ours / "table2.csv"),
-        ("CIFAR-10, published", 2): accuracies(study / "table2_asymmetric.csv"),
-    }
+    ours = ROOT / "results" / "digits"
     text = (ROOT / "docs" / "choosing.md").read_text()
-    number, source, seen = 0, "", 0
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if cells[:2] == ["", "rate"]:
-            names, number = cells[2:], number + 1
-        elif len(cells) == 6 and re.fullmatch(r"0\.\d", cells[1]):
-            source = cells[0] or source
-            table = tables[source, number]
-            assert cells[2:] == [table[name, cells[1]] for name in names], line
+    kinds, source, seen = iter(("symmetric", "asymmetric")), "", 0
+    for row in re.findall(r"^\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|$", text, re.MULTILINE):
+        first, rate, *cells = (cell.strip() for cell in row)
+        if rate == "rate":
+            kind, names = next(kinds), cells
+        elif rate != "---":
+            source = first or source
+            table = accuracies(ours / f"table{1 if kind == 'symmetric' else 2}.csv")
+            for name, cell in zip(names, cells, strict=True):
+                theirs = f"{published().accuracy(name, kind, float(rate)):.2f}"
+                assert cell == (table[name, rate] if source == "digits, ours" else theirs), row
             seen += 1
     assert seen == 16
     (falls,) = re.findall(r"falls by ([\d.]+) points from its peak to the end, at 0.6 by (\d+\.\d+)", text)
