@@ -6,20 +6,23 @@ import csv
 import doctest
 import re
 import shlex
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 import typer
 from typer.testing import CliRunner
 
+from noiseproof import data, noise
 from noiseproof.certificates.gradients import gradients
 from noiseproof.certificates.values import values_by_label
 from noiseproof.cli.app import app
 from noiseproof.losses import parse, presets
+from noiseproof.models import Model
 from noiseproof.report import published
-from noiseproof.study import Study
+from noiseproof.study import Study, built_in_studies
 from noiseproof.training import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +108,23 @@ def test_the_fields_of_a_study_are_listed_with_their_defaults() -> None:
             shown = listed.pop(name)
             if schema is Recipe:
                 assert shown == str(field.default).lower(), name
+
+
+@pytest.mark.parametrize(
+    ("page", "header", "names"),
+    [
+        ("studies.md", "study", built_in_studies()),
+        ("studies.md", "name", [cls.model_fields["name"].default for cls in get_args(get_args(Model)[0])]),
+        ("noise.md", "text", noise.KINDS),
+        ("data.md", "text", data.DATASETS),
+    ],
+)
+def test_all_that_has_a_name_is_listed(page: str, header: str, names: Collection[str]) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    table = re.search(rf"^\| {header} \|.*\n\|[- |]+\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert table is not None
+    first_cells = [row.split("|")[1] for row in table[1].splitlines()]
+    assert sorted(re.findall(r"`([\w-]+)", " ".join(first_cells))) == sorted(names)
 
 
 def test_the_presets_are_listed() -> None:
