@@ -2,6 +2,8 @@
 
     python docs/write_loss_pages.py
 
+The presets have one page together, docs/presets.md.
+
 The tests hold the pages against certificates made anew.
 """
 
@@ -17,6 +19,8 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, Loss, Preset, presets
 
 PAGES = Path(__file__).parent / "losses"
+
+PRESETS = Path(__file__).parent / "presets.md"
 
 CLASSES = 10
 
@@ -41,7 +45,7 @@ again, for any number of classes and any combination. Everything below is comput
 LEFT_OUT = """
 Any of them can be normalized (`normalized(sce)`), summed (`nce + 4*agce(a=6, q=1.5)`) and corrected by a
 known transition matrix (`forward(ce, noise='symmetric:0.4')`, `backward(...)`; Patrini et al., CVPR 2017).
-[Presets](../../src/noiseproof/losses/presets.toml) are what the authors used, with the source of each number:
+[Presets](../presets.md) are what the authors used, with the source of each number:
 `losses.preset("nce+agce", "cifar10")`.
 
 ## Left out, for now
@@ -56,6 +60,23 @@ What a loss here sees is one sample's logits and its label. These need more:
 ANL-CE and ANL-FL are `nce + nnce` and `nfl + nnfl` with weights. Their L1 norm of the parameters is not part
 of a loss of logits: add `delta * sum(w.abs().sum() for w in model.parameters())`, delta as
 `find_preset(...).l1` says; in a study, `l1 = 5e-5` in its recipe.
+"""
+
+PRESETS_INTRODUCTION = """\
+# Presets
+
+The hyperparameters that the authors of the losses used, read from their own code, at the commits that are
+named. Where their MAE is 1 - p_y its weight is halved here, for ours is 2 (1 - p_y). Written by
+[write_loss_pages.py](write_loss_pages.py).
+
+```python
+from noiseproof import losses
+
+loss_fn = losses.preset("nce+agce", "cifar10")
+loss_fn = losses.preset("js", "cifar10", "symmetric:0.4")  # where the authors chose by noise
+losses.find_preset("anl-ce", "cifar10").l1  # factor of the parameters' L1 norm, which is for you to add
+```
+
 """
 
 
@@ -105,6 +126,27 @@ def preset_table(known: list[Preset]) -> list[str]:
     ]
 
 
+def presets_page() -> str:
+    """Give the page of all presets."""
+    rows = [
+        f"| {p.method} | {p.dataset} | {p.noise or 'any'} | `{p.loss}` | {p.l1 or ''} | {p.paper} |"
+        for p in presets()
+    ]
+    sources = dict.fromkeys(f"- {p.paper}: {p.code}" for p in presets())
+    return PRESETS_INTRODUCTION + "\n".join(
+        [
+            "| method | data | noise | loss | l1 | source |",
+            "| --- | --- | --- | --- | --- | --- |",
+            *rows,
+            "",
+            "The code that they are read from:",
+            "",
+            *sources,
+            "",
+        ]
+    )
+
+
 def index(certificates: dict[str, Certificate]) -> str:
     """Give the page that lists them all."""
     header = (
@@ -146,6 +188,7 @@ def main() -> None:
         beside = [certificate] if name == "ce" else [certificates["ce"], certificate]
         draw_gradients(beside, PAGES / f"{name}.png")
     (PAGES / "README.md").write_text(index(certificates))
+    PRESETS.write_text(presets_page())
 
 
 if __name__ == "__main__":

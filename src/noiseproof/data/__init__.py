@@ -47,6 +47,7 @@ KINDS: dict[str, type[Own]] = {"folder": ImageFolder, "npz": NpzFile, "arrays": 
 """Data of one's own by what its text begins with."""
 
 FORMS = ("folder:PATH", "npz:FILE", "arrays:NAME")
+"""How texts of data of one's own look."""
 
 
 def load(text: str, data_dir: Path | None = None) -> Dataset:

@@ -17,8 +17,14 @@ MATRICES: dict[str, Callable[[int, float, Mapping[int, int]], Matrix]] = {
 }
 """Kinds that are a transition matrix: ``(num_classes, rate, class_map) -> matrix``."""
 
-INSTANCE, HUMAN, GIVEN = "instance", "human", "given"
-"""Kinds that are not: by the image (Xia et al. 2020), by people (Wei et al. 2022), as the data has it."""
+INSTANCE = "instance"
+"""Noise by the image (Xia et al. 2020), which is no matrix."""
+
+HUMAN = "human"
+"""Noise by people (Wei et al. 2022), which is no matrix."""
+
+GIVEN = "given"
+"""Noise as the data has it, which is no matrix."""
 
 KINDS = (*MATRICES, INSTANCE, HUMAN, GIVEN)
 """Every kind of noise."""
