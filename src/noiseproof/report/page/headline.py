@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from noiseproof import noise
 from noiseproof.noise import Noise
 from noiseproof.report.claims import Claim, Verdict
-from noiseproof.report.results import Results
+from noiseproof.report.results import Results, mean_curve
 
 BASELINE = "CE"
 """The loss that everybody uses, which others are set beside."""
@@ -52,34 +54,42 @@ def findings(results: Results, judged: Sequence[tuple[Claim, Verdict, Verdict]])
 
 
 def _hardest(results: Results, kind: str) -> Noise | None:
-    known = {setting for _, setting in results.cells if setting.kind == kind}
-    return max(known, default=None)
+    """Give the setting of the highest rate; of those that have none, the one that losses do worst under."""
+    known = [setting for setting in results.settings(kind) if _means(results, setting)]
+    return max(known, key=lambda n: (n.rate, -statistics.fmean(_means(results, n).values())), default=None)
+
+
+def _means(results: Results, setting: Noise) -> dict[str, float]:
+    cells = {loss: results.cells.get((loss, setting)) for loss in results.losses}
+    return {loss: cell.mean for loss, cell in cells.items() if cell is not None}
 
 
 def _best(results: Results, setting: Noise) -> Finding:
-    means = {
-        loss: results.cells[loss, setting].mean for loss in results.losses if (loss, setting) in results.cells
-    }
+    means = _means(results, setting)
     best = max(means, key=lambda loss: means[loss])
     beside = f"; {BASELINE} reaches {means[BASELINE]:.2f} %" if BASELINE in means and best != BASELINE else ""
-    return Finding(f"{means[best]:.2f} %", f"accuracy of {best}, the best under {setting}{beside}")
+    return Finding(f"{means[best]:.2f} %", f"accuracy of {best}, the best {_under(setting)}{beside}")
 
 
 def _memorized(results: Results, setting: Noise) -> Finding | None:
+    cells = {loss: results.cells.get((loss, setting)) for loss in results.losses}
     last = {
-        loss: sum(curve[-1] for curve in curves) / len(curves)
-        for loss in results.losses
-        if (loss, setting) in results.cells
-        and all(curves := results.cells[loss, setting].memorized)
-        and curves
+        loss: mean_curve(cell.memorized)[-1]
+        for loss, cell in cells.items()
+        if cell is not None and any(cell.memorized)
     }
     if BASELINE not in last or len(last) == 1:
         return None
     least = min(last, key=lambda loss: last[loss])
     return Finding(
         f"{last[BASELINE]:.2f} %",
-        f"of the wrong labels under {setting} are memorized by {BASELINE}, {last[least]:.2f} % by {least}",
+        f"of the wrong labels {_under(setting)} are memorized by {BASELINE}, {last[least]:.2f} % by {least}",
     )
+
+
+def _under(setting: Noise) -> str:
+    names = {"none": "with clean labels", noise.GIVEN: "with the labels as they are given"}
+    return names.get(setting.kind, f"under {setting}")
 
 
 def _number(things: Sequence[object], one: str, many: str) -> str:

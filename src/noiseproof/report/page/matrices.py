@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from noiseproof import noise
+from noiseproof.errors import NoiseproofError
 from noiseproof.noise import Noise
 from noiseproof.noise.transition import Matrix
 from noiseproof.study import Record
@@ -21,54 +24,69 @@ Rows = tuple[tuple[float | None, ...], ...]
 
 @dataclass(frozen=True)
 class Matrices:
-    """One noise setting over all its draws; ``requested`` is None if the records do not say."""
+    """One noise setting over all its draws, in percent.
+
+    ``requested`` and ``furthest``, the greatest difference of an entry, are None if no matrix was asked for or
+    the records do not say which. ``achieved`` and ``wrong`` are None if the clean labels are not known.
+    """
 
     setting: str
     classes: tuple[str, ...]
     draws: int
-    labels: int
-    wrong: float
-    requested_wrong: float | None
+    samples: int
     requested: Rows | None
-    achieved: Rows
+    achieved: Rows | None
+    requested_wrong: float | None
+    wrong: float | None
     furthest: float | None
 
     @property
     def is_shown(self) -> bool:
-        """Whether there are few enough classes for a picture."""
-        return len(self.classes) <= MOST_CLASSES
+        """Whether there is something to draw, and of few enough classes for a picture."""
+        return self.achieved is not None and len(self.classes) <= MOST_CLASSES
 
 
 def matrices(records: Sequence[Record], settings: Sequence[Noise]) -> tuple[Matrices, ...]:
     """Give the matrices of every setting; draws of one seed are the same for all losses and count once."""
     found = []
     for setting in settings:
-        draws = {r.config.seed: r for r in records if noise.parse(r.config.noise) == setting}
+        runs = [record for record in records if noise.parse(record.config.noise) == setting]
+        draws = {record.config.seed: record for record in runs}
+        if setting.kind in (noise.HUMAN, noise.GIVEN):
+            draws = {0: runs[0]} if runs else {}  # nobody drew them: they are the same for every seed
         if draws:
             found.append(_matrices(setting, list(draws.values())))
     return tuple(found)
 
 
 def _matrices(setting: Noise, draws: list[Record]) -> Matrices:
-    counts = np.sum([np.asarray(record.noise.counts) for record in draws], axis=0)
     data = draws[0].data
-    totals = counts.sum(axis=1, keepdims=True)
-    achieved = np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
-    requested = None if data.class_map is None else setting.transition_matrix(len(counts), data.class_map)
-    furthest = None
-    if requested is not None and (totals > 0).any():
-        furthest = 100 * float(np.nanmax(np.abs(achieved - requested)))
+    counts = np.asarray([record.noise.counts for record in draws if record.noise.counts is not None])
+    total = counts.sum(axis=0) if len(counts) else None
+    achieved = requested = furthest = None
+    if total is not None:
+        achieved = noise.Audit(None, total).achieved
+        with suppress(NoiseproofError):  # noise that is no matrix, or a record of no class map
+            requested = setting.transition_matrix(len(total), data.class_map or {})
+        if requested is not None and total.any():
+            furthest = 100 * float(np.nanmax(np.abs(achieved - requested)))
+    size = 0 if total is None else len(total)
     return Matrices(
         setting=str(setting),
-        classes=data.class_names or tuple(str(k) for k in range(len(counts))),
+        classes=data.class_names or tuple(str(k) for k in range(size)),
         draws=len(draws),
-        labels=int(totals.sum()) // len(draws),
-        wrong=100 * float(np.mean([record.noise.achieved_rate for record in draws])),
-        requested_wrong=100 * float(np.mean([record.noise.requested_rate for record in draws])),
+        samples=data.train_size,
         requested=None if requested is None else _percent(requested),
-        achieved=_percent(achieved),
+        achieved=None if achieved is None else _percent(achieved),
+        requested_wrong=_mean([record.noise.requested_rate for record in draws]),
+        wrong=_mean([record.noise.achieved_rate for record in draws]),
         furthest=furthest,
     )
+
+
+def _mean(rates: Sequence[float | None]) -> float | None:
+    known = [100 * rate for rate in rates if rate is not None]
+    return statistics.fmean(known) if known else None
 
 
 def _percent(matrix: Matrix) -> Rows:
