@@ -26,8 +26,8 @@ Rows = tuple[tuple[float | None, ...], ...]
 class Matrices:
     """One noise setting over all its draws, in percent.
 
-    ``requested`` and ``furthest``, the greatest difference of an entry, are None if no matrix was asked for or
-    the records do not say which. ``achieved`` and ``wrong`` are None if the clean labels are not known.
+    ``requested`` and ``furthest``, the greatest difference of an entry, are None if no matrix was asked for,
+    or the records do not say which. ``achieved`` and ``wrong`` are None if the clean labels are not known.
     """
 
     setting: str
