@@ -55,10 +55,11 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
     )
     assert [finding.meaning for finding in findings(made, [])] == [
         "accuracy of MAE, the best under human:random1",
-        "accuracy of MAE, the best with clean labels",
         "accuracy of MAE, the best with the labels as they are given",
         "runs are finished",
     ]
+    clean = results({("MAE", "none"): cell(70.0)})
+    assert findings(clean, [])[0].meaning == "accuracy of MAE, the best with clean labels"
 
 
 @pytest.mark.parametrize(

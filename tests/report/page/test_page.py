@@ -176,7 +176,7 @@ def test_missing_diverged_and_unfit_runs_are_said(make_record: MakeRecord, make_
 def test_the_published_value_stands_beside(make_record: MakeRecord, make_page: MakePage) -> None:
     page = Page(make_page([make_record("ce", "symmetric:0.2", data="cifar10")]))
     expected = published().accuracy("CE", "symmetric", 0.2)
-    assert f"CE 60.00 study {expected:.2f}" in page.text
+    assert f"CE 60.00 ({expected:.2f})" in page.text
 
 
 @pytest.mark.parametrize(
@@ -220,5 +220,5 @@ def test_a_large_study_can_still_be_mailed(make_record: MakeRecord, make_page: M
         cells={(loss, setting): large for loss in losses for setting in results.noises},
     )
     text = make_page([make_record("ce", "symmetric:0.2")], results=results)
-    assert "and every 5th epoch is drawn, and the last" in Page(text).text
+    assert "one epoch in 5 is drawn, and the last" in Page(text).text
     assert len(text) < 1_000_000

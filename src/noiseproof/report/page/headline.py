@@ -14,6 +14,9 @@ from noiseproof.report.results import Results, mean_curve
 BASELINE = "CE"
 """The loss that everybody uses, which others are set beside."""
 
+MOST_KINDS = 3
+"""Kinds of noise that a headline tells of."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -35,7 +38,8 @@ def lead(results: Results) -> str:
 
 def findings(results: Results, judged: Sequence[tuple[Claim, Verdict, Verdict]]) -> tuple[Finding, ...]:
     """Give the best loss under the most noise of each kind, what was memorized, claims and runs."""
-    hardest = [setting for kind in results.kinds if (setting := _hardest(results, kind))]
+    kinds = [kind for kind in results.kinds if kind != "none"][:MOST_KINDS] or results.kinds
+    hardest = [setting for kind in kinds if (setting := _hardest(results, kind))]
     found = [_best(results, setting) for setting in hardest]
     memorized = [_memorized(results, setting) for setting in hardest]
     found += [each for each in memorized if each][:1]
