@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 
+import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from noiseproof.noise import parse
-from noiseproof.report.page.matrices import MOST_CLASSES, matrices
+from noiseproof.report.page.matrices import MOST_CLASSES, matrices, picture
 from noiseproof.study import Record
 
 MakeRecord = Callable[..., Record]
@@ -32,7 +36,7 @@ def test_draws_are_pooled_and_each_counts_once(make_record: MakeRecord) -> None:
     assert made.requested == ((50.0, 50.0), (50.0, 50.0))
     assert (made.requested_wrong, made.wrong) == (50.0, 37.5)
     assert made.furthest == pytest.approx(25.0)
-    assert made.is_shown
+    assert made.has_figures
 
 
 def test_who_is_mistaken_for_whom_comes_from_the_record(make_record: MakeRecord) -> None:
@@ -50,7 +54,6 @@ def test_without_a_matrix_that_was_asked_for_there_is_what_was_achieved(
     (made,) = matrices([record], [parse(setting)])
     assert [made.requested, made.furthest, made.requested_wrong] == [None] * 3
     assert made.achieved == ((50.0, 50.0), (50.0, 50.0))
-    assert made.is_shown
 
 
 def test_labels_that_nobody_drew_are_one_draw(make_record: MakeRecord) -> None:
@@ -62,7 +65,6 @@ def test_where_clean_labels_are_not_known_nothing_is_said(make_record: MakeRecor
     unknown = {"counts": None, "requested_rate": None, "achieved_rate": None}
     (made,) = matrices([make_record("ce", "given", about_noise=unknown)], [parse("given")])
     assert [made.requested, made.achieved, made.wrong] == [None] * 3
-    assert not made.is_shown
 
 
 def test_a_class_without_samples_has_no_shares(make_record: MakeRecord) -> None:
@@ -76,9 +78,15 @@ def test_a_setting_without_records_is_left_out(make_record: MakeRecord) -> None:
     assert matrices([make_record("ce", "symmetric:0.5")], [parse("symmetric:0.2")]) == ()
 
 
-def test_many_classes_are_no_picture(make_record: MakeRecord) -> None:
+def test_many_classes_are_shades(make_record: MakeRecord) -> None:
     size = MOST_CLASSES + 1
-    record = make_record("ce", "symmetric:0.5", about_noise={"counts": [[1] * size] * size})
+    counts = [[9 if i == j else i % 2 for j in range(size)] for i in range(size)]
+    record = make_record("ce", "symmetric:0.5", about_noise={"counts": counts})
     (made,) = matrices([record], [parse("symmetric:0.5")])
-    assert not made.is_shown
-    assert made.furthest is not None
+    assert not made.has_figures
+    assert made.achieved is not None
+    kind, encoded = picture(made.achieved).split(",")
+    assert kind == "data:image/png;base64"
+    pixels = imread(io.BytesIO(base64.b64decode(encoded)))
+    expected = np.sqrt(np.divide(counts, np.sum(counts, axis=1, keepdims=True)))
+    np.testing.assert_allclose(pixels[..., 3], expected, atol=1 / 255)

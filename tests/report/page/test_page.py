@@ -74,7 +74,8 @@ def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
     assert page.values("src") == []
     assert all(link.startswith("#") for link in page.values("href"))
     policies = [a["content"] for tag, a in page.elements if tag == "meta" and "http-equiv" in a]
-    assert policies == ["default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"]
+    inline = "style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+    assert policies == [f"default-src 'none'; {inline}"]
 
 
 def test_the_cells_are_those_of_the_tables(records: list[Record], page: Page) -> None:
@@ -205,6 +206,14 @@ def test_what_is_not_known_is_said_and_why(
     page = Page(make_page([make_record("ce", setting, memorized=memorized, about_noise=about_noise)]))
     assert all(saying in page.text for saying in sayings)
     assert page.count("polyline") == (2 if setting == "human:worst" else 1)
+
+
+def test_a_hundred_classes_are_two_pictures(make_record: MakeRecord, make_page: MakePage) -> None:
+    counts = [[400 if i == j else 1 for j in range(100)] for i in range(100)]
+    record = make_record("ce", "symmetric:0.2", about_data={"class_map": {}}, about_noise={"counts": counts})
+    page = Page(make_page([record]))
+    assert page.count("img") == 2
+    assert all(address.startswith("data:image/png;base64,") for address in page.values("src"))
 
 
 def test_a_large_study_can_still_be_mailed(make_record: MakeRecord, make_page: MakePage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import statistics
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,7 +18,10 @@ from noiseproof.noise.transition import Matrix
 from noiseproof.study import Record
 
 MOST_CLASSES = 20
-"""Classes above which a matrix is no picture, and only its rates are told."""
+"""Classes above which there is no room for a figure in every cell, only for its shade."""
+
+INK = (31 / 255, 119 / 255, 214 / 255)
+"""Red, green and blue of the shades, which are the more transparent the smaller the share."""
 
 Rows = tuple[tuple[float | None, ...], ...]
 """Percent of clean class i labelled j; None of a class without samples."""
@@ -41,9 +46,26 @@ class Matrices:
     furthest: float | None
 
     @property
-    def is_shown(self) -> bool:
-        """Whether there is something to draw, and of few enough classes for a picture."""
-        return self.achieved is not None and len(self.classes) <= MOST_CLASSES
+    def has_figures(self) -> bool:
+        """Whether there is room for a figure in every cell."""
+        return len(self.classes) <= MOST_CLASSES
+
+
+def picture(rows: Rows) -> str:
+    """Draw a matrix as a PNG of one pixel a cell, given as a ``data:`` address.
+
+    >>> picture(((100.0, 0.0), (None, 25.0)))[:40]
+    'data:image/png;base64,iVBORw0KGgoAAAANSU'
+    """
+    from matplotlib.image import imsave
+
+    shares = np.nan_to_num(np.asarray(rows, dtype=np.float64) / 100)
+    pixels = np.empty((*shares.shape, 4))
+    pixels[...] = (*INK, 0.0)
+    pixels[..., 3] = np.sqrt(shares)
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def matrices(records: Sequence[Record], settings: Sequence[Noise]) -> tuple[Matrices, ...]:

@@ -9,7 +9,7 @@ from noiseproof.report.claims import Claim, Verdict
 from noiseproof.report.comparison import Comparison
 from noiseproof.report.page.curves import panels, thinning
 from noiseproof.report.page.headline import findings, lead
-from noiseproof.report.page.matrices import matrices
+from noiseproof.report.page.matrices import matrices, picture
 from noiseproof.report.provenance import origin
 from noiseproof.report.results import Results
 from noiseproof.report.tables import Table
@@ -53,5 +53,6 @@ def render_page(
         every=thinning(results),
         judged=judged,
         matrices=matrices(records, results.noises),
+        picture=picture,
         origin=origin(records),
     )
