@@ -114,7 +114,7 @@ def test_curves_are_there_for_every_loss_and_setting(page: Page) -> None:
 
 
 def test_the_noise_asked_for_stands_beside_the_achieved(page: Page) -> None:
-    assert "symmetric:0.5 asked for 50.00 % wrong, achieved 50.00 %" in page.text
+    assert "symmetric:0.5 50.00 % wrong asked for, 50.00 % wrong achieved" in page.text
     assert "asymmetric:0.4" in page.text
     assert "asked for cat dog cat 60 40 dog 0 100 achieved cat dog cat 50 50 dog 0 100" in page.text
     assert "No entry is further than 10.00 points from what was asked for." in page.text
@@ -172,6 +172,15 @@ def test_missing_diverged_and_unfit_runs_are_said(make_record: MakeRecord, make_
     text = Page(make_page(records)).text
     assert "CE 60.00 ± 0.00 diverged 60.00 1 of 2 MAE out of memory missing" in text
     assert "Missing: 4 of 8 runs." in text
+
+
+def test_without_any_accuracy_there_is_a_page_all_the_same(
+    make_record: MakeRecord, make_page: MakePage
+) -> None:
+    page = Page(make_page([make_record("ce", "symmetric:0.2", status="out of memory", test=[0.5])]))
+    assert "0 of 1 runs are finished" in page.text
+    assert page.count("polyline") == 0
+    assert "#by-epoch" not in page.values("href")
 
 
 def test_the_published_value_stands_beside(make_record: MakeRecord, make_page: MakePage) -> None:
