@@ -12,7 +12,14 @@ import pytest
 from matplotlib import image
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
+from noiseproof.study import Record
+
 Visit = Callable[..., Page]
+MakePage = Callable[..., str]
+MakeRecord = Callable[..., Record]
+
+VERMILION, BLUE = (184, 70, 14), (0, 103, 177)
+"""The first two losses, in the light."""
 
 CHROMIUM = shutil.which("chromium")
 OPTIONS = (
@@ -114,13 +121,12 @@ def pixels(page: Page, selector: str, colour: tuple[int, int, int]) -> int:
 
 def test_curves_are_drawn_and_can_be_picked(visit: Visit) -> None:
     page = visit(color_scheme="light")
-    first, second = (184, 70, 14), (0, 103, 177)
-    before = pixels(page, ".plot", first), pixels(page, ".plot", second)
+    before = pixels(page, ".plot", VERMILION), pixels(page, ".plot", BLUE)
     assert min(before) > 200
     as_made = page.evaluate(AXES)
     page.uncheck("#loss-0")
-    assert pixels(page, ".plot", first) < 20
-    assert pixels(page, ".plot", second) > 200
+    assert pixels(page, ".plot", VERMILION) < 20
+    assert pixels(page, ".plot", BLUE) > 200
     assert page.evaluate(AXES) != as_made  # the axis fits what is left
     page.uncheck("#noise-1")
     assert page.locator(".panel:visible").count() == 2 * 2
@@ -134,6 +140,16 @@ def test_curves_are_drawn_and_can_be_picked(visit: Visit) -> None:
     assert page.evaluate(AXES) == as_made
     page.check("#close-up")
     assert page.evaluate(AXES)[0].startswith("6 ")
+
+
+def test_one_epoch_is_a_dot(
+    visit: Visit, page_file: Path, make_record: MakeRecord, make_page: MakePage
+) -> None:
+    page_file.write_text(make_page([make_record("ce", "symmetric:0.2", test=[0.5])]))
+    page = visit(color_scheme="light")
+    assert pixels(page, ".plot", VERMILION) > 2
+    page.locator(".plot").first.hover()
+    assert page.locator(".tip p").inner_text() == "epoch 1"
 
 
 def test_a_point_tells_its_loss_epoch_and_value(visit: Visit) -> None:
