@@ -184,7 +184,7 @@ def test_without_any_accuracy_there_is_a_page_all_the_same(
 
 
 def test_the_published_value_stands_beside(make_record: MakeRecord, make_page: MakePage) -> None:
-    page = Page(make_page([make_record("ce", "symmetric:0.2", data="cifar10")]))
+    page = Page(make_page([make_record("ce", "symmetric:0.2", data="cifar10", model={"name": "resnet18"})]))
     expected = published().accuracy("CE", "symmetric", 0.2)
     assert f"CE 60.00 ({expected:.2f})" in page.text
 
