@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from noiseproof.report import CLAIMS, Results, from_records, published, published_beside, table
+from noiseproof.report import CLAIMS, Results, compare, from_records, published, published_beside, table
 from noiseproof.report.page import render_page
 from noiseproof.study import Record
 
@@ -52,10 +52,11 @@ def make_page() -> MakePage:
     def make(records: Sequence[Record], *, results: Results | None = None, title: str = "a study") -> str:
         results = results or from_records(records)
         study = published()
-        beside = published_beside(results)
-        tables = [table(results, kind, name=f"table_{kind}", study=beside) for kind in results.kinds]
+        matching = published_beside(results)
+        tables = [table(results, kind, name=f"table_{kind}", study=matching) for kind in results.kinds]
         judged = [(claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS]
-        return render_page(results, records, tables, judged, title=title)
+        beside = compare(results, matching) if matching else None
+        return render_page(results, records, tables, judged, title=title, beside=beside)
 
     return make
 

@@ -187,6 +187,10 @@ def test_the_published_value_stands_beside(make_record: MakeRecord, make_page: M
     page = Page(make_page([make_record("ce", "symmetric:0.2", data="cifar10", model={"name": "resnet18"})]))
     expected = published().accuracy("CE", "symmetric", 0.2)
     assert f"CE 60.00 ({expected:.2f})" in page.text
+    off = 60 - expected
+    assert "Beside the study, on 1 cell that both have" in page.text
+    assert f"symmetric:0.2 1 {abs(off):.2f} {off:+.2f} not known" in page.text
+    assert f"The study: {published().citation}." in page.text
 
 
 @pytest.mark.parametrize(
