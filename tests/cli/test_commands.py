@@ -98,7 +98,10 @@ def test_a_study_from_the_first_run_to_the_report_made_again(python: Run, cli: R
     for claim in CLAIMS:
         assert claim.statement[:60] in ran.stdout
     assert "│ not enough data │ holds           │" in ran.stdout
-    assert re.search(r"^4 of 4 runs done, \d+ s of training; everything is in out/tiny$", ran.stdout, re.M)
+    *_, done, page = ran.stdout.splitlines(keepends=True)
+    assert re.fullmatch(r"4 of 4 runs done, \d+ s of training; everything is in out/tiny\n", done)
+    assert page == f"to look at: {Path('out') / 'tiny' / 'report' / 'index.html'}\n"
+    assert "<h1>tiny</h1>" in (out / "report" / "index.html").read_text()
 
     before = contents(out)
     times = {path: path.stat().st_mtime_ns for path in (out / "runs").iterdir()}
@@ -113,9 +116,7 @@ def test_a_study_from_the_first_run_to_the_report_made_again(python: Run, cli: R
     (out / "report").rmdir()
     report = python("-m", "noiseproof", "report", "out/tiny", PYTHONHASHSEED="7", MPLBACKEND="svg")
     assert (report.returncode, report.stderr) == (0, "")
-    assert report.stdout == ran.stdout.replace(
-        ran.stdout.splitlines(keepends=True)[-1], f"report in {Path('out') / 'tiny' / 'report'}\n"
-    )
+    assert report.stdout == ran.stdout.replace(done, f"report in {Path('out') / 'tiny' / 'report'}\n")
     assert contents(out) == before
 
 

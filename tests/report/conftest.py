@@ -27,6 +27,8 @@ def make_record() -> MakeRecord:
         status: str = "finished",
         data: str = "digits",
         model: Mapping[str, object] | None = None,
+        about_data: dict[str, Any] | None = None,
+        about_noise: dict[str, Any] | None = None,
         **provenance: object,
     ) -> Record:
         config: dict[str, Any] = {
@@ -63,8 +65,10 @@ def make_record() -> MakeRecord:
                     "canonical": True,
                     "train_size": 4,
                     "test_size": 2,
-                },
-                "noise": {"requested_rate": 0.5, "achieved_rate": 0.5, "counts": [[1, 1], [1, 1]]},
+                }
+                | (about_data or {}),
+                "noise": {"requested_rate": 0.5, "achieved_rate": 0.5, "counts": [[1, 1], [1, 1]]}
+                | (about_noise or {}),
                 "history": {
                     "train_loss": [1.0] * len(test),
                     "clean": [0.5] * len(test),

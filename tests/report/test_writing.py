@@ -21,6 +21,7 @@ FIGURES = ("figure1", "figure2", "figure3", "figure4", "memorization_symmetric",
 FILES = {
     "claims.csv",
     "report.md",
+    "index.html",
     *(f"{name}.{form}" for name in ("table1", "table2") for form in ("csv", "md", "tex")),
     *(f"{name}.{form}" for name in FIGURES for form in ("png", "svg")),
 }
@@ -70,6 +71,7 @@ def test_a_report_is_rebuilt_from_the_records_to_the_byte(reported: Path, tmp_pa
     assert (elsewhere / "study.json").read_bytes() == (reported / "study.json").read_bytes()
     # what is returned is what was written
     assert report.folder == elsewhere / "report"
+    assert report.page == elsewhere / "report" / "index.html"
     assert [made.name for made in report.tables] == ["table1", "table2"]
     assert [claim for claim, _, _ in report.claims] == CLAIMS
 

@@ -96,9 +96,8 @@ def run(
     chosen = load_study(study, changes)
     folder = out or Path("out") / Path(study).stem
     outcome = _conduct(chosen, folder, device, data_dir, budget)
-    if outcome.runs_done:
-        _report(folder)
-    _finish(outcome, folder)
+    page = _report(folder) if outcome.runs_done else None
+    _finish(outcome, folder, page)
 
 
 @app.command()
@@ -162,8 +161,9 @@ def train(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="What --out was.")]) -> None:
     """Rebuild and print every table, figure and claim from the records alone."""
-    _report(folder)
+    page = _report(folder)
     typer.echo(f"report in {folder / 'report'}")
+    typer.echo(f"to look at: {page}")
 
 
 @app.command()
@@ -273,16 +273,20 @@ def _conduct(
         )
 
 
-def _report(folder: Path) -> None:
+def _report(folder: Path) -> Path:
     from noiseproof.cli.display import show_report
     from noiseproof.report import write_report
 
-    show_report(write_report(folder))
+    report = write_report(folder)
+    show_report(report)
+    return report.page
 
 
-def _finish(outcome: Outcome, folder: Path) -> None:
+def _finish(outcome: Outcome, folder: Path, page: Path | None = None) -> None:
     done = f"{outcome.runs_done} of {outcome.runs_total} runs done"
     typer.echo(f"{done}, {outcome.training_seconds:.0f} s of training; everything is in {folder}")
+    if page is not None:
+        typer.echo(f"to look at: {page}")
     if outcome.ended != "finished":
         typer.echo(f"{outcome.ended}: the same command goes on from here")
     if outcome.ended == "interrupted":

@@ -1,4 +1,4 @@
-"""Write a report: tables, figures and claims into ``report/``, from what a folder's records say."""
+"""Write a report: tables, figures, claims and a page into ``report/``, from what a folder's records say."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
 from noiseproof.report.figures import FORMATS, figures, render
+from noiseproof.report.page import render_page
+from noiseproof.report.provenance import origin
 from noiseproof.report.results import Results, from_records, published, published_beside
 from noiseproof.report.tables import Table, table, to_csv, to_latex, to_markdown
-from noiseproof.study import Archive, Record
+from noiseproof.study import Archive, Record, Study
 
 TABLE_NAMES = {"symmetric": "table1", "asymmetric": "table2"}
 """File names of the study's tables; another kind of noise gives ``table_<kind>``."""
@@ -25,9 +27,10 @@ TABLE_NAMES = {"symmetric": "table1", "asymmetric": "table2"}
 
 @dataclass(frozen=True)
 class Report:
-    """What was written: the folder, its tables, and each claim with our and the study's verdict."""
+    """What was written: the folder, its page, its tables, and each claim with our and the study's verdict."""
 
     folder: Path
+    page: Path
     tables: tuple[Table, ...]
     claims: tuple[tuple[Claim, Verdict, Verdict], ...]
 
@@ -38,7 +41,8 @@ def write_report(folder: Path) -> Report:
     A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
     records, or the folder can't be written to.
     """
-    records, results = _read(folder)
+    records, plan = _read(folder)
+    results = from_records(records, plan)
     study, matching = published(), published_beside(results)
     target = make_folder(folder / "report")
     built = tuple(
@@ -57,23 +61,28 @@ def write_report(folder: Path) -> Report:
         for form in FORMATS:
             write_atomically(target / f"{name}.{form}", render(figure, form))
     beside = compare(results, matching) if matching else None
-    if beside is not None and beside.num_cells:
+    if beside is not None and not beside.num_cells:
+        beside = None
+    if beside is not None:
         write_atomically(target / "comparison.csv", comparison_csv(beside))
     write_atomically(target / "report.md", _markdown(results, records, built, judged, beside, names))
-    return Report(target, built, judged)
+    title = plan.title if plan else ""
+    page = target / "index.html"
+    write_atomically(page, render_page(results, records, built, judged, title=title, beside=beside))
+    return Report(target, page, built, judged)
 
 
 def load_results(folder: Path) -> Results:
     """Collect what the records in ``folder/runs/`` say; errors as for `write_report`."""
-    return _read(folder)[1]
+    return from_records(*_read(folder))
 
 
-def _read(folder: Path) -> tuple[list[Record], Results]:
+def _read(folder: Path) -> tuple[list[Record], Study | None]:
     archive = Archive(folder)
     records = list(archive.finished().values())
     if not records:
         raise NoiseproofError(f"{str(folder)!r} holds no record of a finished run")
-    return records, from_records(records, archive.plan())
+    return records, archive.plan()
 
 
 def _claims_csv(judged: Iterable[tuple[Claim, Verdict, Verdict]]) -> str:
@@ -105,36 +114,12 @@ def _markdown(
         )
         + "\n\nThe figures behind each verdict are in `claims.csv`.\n"
     )
-    if beside is not None and beside.num_cells:
+    if beside is not None:
         both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
         asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)
         parts.append(comparison_markdown(beside))
         parts.append(f"Of the {asked} claims that both have the data for, {both} hold in both.\n")
     parts += [f"![{name}]({name}.png)\n" for name in figure_names]
     parts.append("## Provenance\n")
-    parts.append(_provenance(records))
+    parts.append("\n".join(f"- {name}: {value}" for name, value in origin(records).items()) + "\n")
     return "\n".join(parts)
-
-
-def _provenance(records: list[Record]) -> str:
-    """List every distinct value of what the records say of their origin."""
-    facts = {
-        "data": [f"{r.data.name}, fingerprint {r.data.fingerprint[:12]}" for r in records],
-        "files": ["canonical" if r.data.canonical else "not the canonical ones" for r in records],
-        "network": [r.config.model.model_dump_json() for r in records],
-        "recipe": [r.config.recipe.model_dump_json() for r in records],
-        "device": [f"{r.provenance.device}, {r.provenance.threads} threads" for r in records],
-        "precision": [r.provenance.precision for r in records],
-        "code": [
-            f"noiseproof {r.provenance.noiseproof}, commit {r.provenance.commit or 'unknown'}"
-            for r in records
-        ],
-        "libraries": [
-            f"Python {r.provenance.python}, torch {r.provenance.torch}, numpy {r.provenance.numpy}"
-            for r in records
-        ],
-        "seeds": [str(r.config.seed) for r in records],
-    }
-    lines = [f"- {name}: {'; '.join(dict.fromkeys(values))}" for name, values in facts.items()]
-    seconds = sum(r.provenance.seconds for r in records)
-    return "\n".join([*lines, f"- training: {len(records)} runs, {seconds:.0f} s in all"]) + "\n"
