@@ -15,6 +15,7 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parent.parent
+GUIDE = ROOT / "docs" / "trainers.md"
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
@@ -43,10 +44,21 @@ def test_the_tolerant_loss_wins(path: Path, capsys: pytest.CaptureFixture[str], 
     assert float(accuracy["ce"]) + 1 < float(accuracy["nce+mae"]) < 100, printed
     assert float(accuracy["nce+mae"]) > 90, printed
     assert list(tmp_path.iterdir()) == []
+    shown = re.search(rf'"examples/{path.name}"\n```\n\n```text\n(.*?)```', GUIDE.read_text(), re.DOTALL)
+    if shown:
+        assert_same_output(shown[1], printed)
+
+
+def assert_same_output(shown: str, printed: str) -> None:
+    """Compare word by word; other machines round, and a training magnifies it."""
+    number = re.compile(r"\d+\.?\d*")
+    assert number.sub("N", shown).split() == number.sub("N", printed).split()
+    shown_numbers, printed_numbers = ([float(n) for n in number.findall(t)] for t in (shown, printed))
+    assert printed_numbers == pytest.approx(shown_numbers, rel=0.2)
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short_and_is_pointed_to(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 40
-    for page in (ROOT / "README.md", ROOT / "docs" / "trainers.md"):
+    for page in (ROOT / "README.md", GUIDE):
         assert f"examples/{path.name}" in page.read_text(), page

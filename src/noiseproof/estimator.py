@@ -20,6 +20,8 @@ from noiseproof.losses import parse
 from noiseproof.models import MLP, Network, global_randomness
 from noiseproof.training import Recipe
 
+__all__ = ["NoiseTolerantClassifier"]
+
 Floats = NDArray[np.float32]
 
 OURS = {
@@ -39,6 +41,9 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
     For `sklearn.pipeline.Pipeline`, `cross_val_score`, `GridSearchCV` and all else that takes a classifier.
     Training is the bench's own recipe: SGD, its learning rate annealed to 0 along a cosine.
 
+    Once fitted it has ``classes_`` ``(C,)``, ``n_features_in_``, ``feature_names_in_`` if X has names, and
+    ``net_``, the trained `skorch.NeuralNetClassifier` with its ``history`` and ``module_``.
+
     Args:
         loss: text such as ``"nce+mae"``, or any module ``(logits, target) -> scalar``.
         module: the network. None is a multilayer perceptron of 256 hidden units; a network of
@@ -46,16 +51,17 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
             called as ``module(X.shape[1], num_classes)``, as `torch.nn.Linear` can be; an instance of
             `torch.nn.Module` is trained from the weights that it has, in a copy. It maps float32
             ``(N, ...)`` to logits ``(N, C)``.
-        epochs, batch_size, learning_rate, momentum, weight_decay: the `noiseproof.training.Recipe`'s.
+        epochs: how often the training data are gone through, annealing included.
+        batch_size: samples of a step.
+        learning_rate: of the first epoch.
+        momentum: of SGD.
+        weight_decay: of the optimizer.
         device: where to train, such as ``"cuda"``.
         random_state: an int, or a `numpy.random.RandomState` to draw one from; None trains differently every
             time. PyTorch's and numpy's global random states are left as they were.
         options: anything else of `skorch.NeuralNetClassifier`, such as ``{"verbose": 1}``,
             ``{"callbacks": [...]}`` or ``{"optimizer": torch.optim.AdamW}``; another optimizer than SGD gets
             no ``momentum``.
-
-    Once fitted it has ``classes_`` ``(C,)``, ``n_features_in_``, ``feature_names_in_`` if X has names, and
-    ``net_``, the trained `skorch.NeuralNetClassifier` with its ``history`` and ``module_``.
 
     Raises:
         NoiseproofError: from `fit`, when a parameter is not as above, or skorch is not installed.
