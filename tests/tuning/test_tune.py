@@ -337,6 +337,13 @@ def test_a_folder_of_another_search_is_refused(
     assert found(tmp_path) == before
 
 
+def test_trials_of_nobody_knows_what_are_refused(search: Search, tmp_path: Path) -> None:
+    tune(search, tmp_path, trials=1)
+    (tmp_path / "search.json").unlink()
+    with pytest.raises(NoiseproofError, match="holds trials, and nothing says of what"):
+        tune(search, tmp_path, trials=1)
+
+
 def test_a_folder_in_use_is_refused_and_one_whose_user_died_is_not(search: Search, tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / "search.lock"),

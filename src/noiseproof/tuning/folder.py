@@ -55,6 +55,10 @@ class Folder:
         """
         there = self.search() if self.plan.exists() else None
         finished = self.finished()
+        if finished and there is None:
+            raise NoiseproofError(
+                f"{str(self.path)!r} holds trials, and nothing says of what; choose another --out"
+            )
         differences = search.differences(there) if there else []
         known = {trial.run.data.fingerprint for trial in finished.values()} - {fingerprint}
         if known and not differences:
