@@ -20,6 +20,7 @@ LAYERS = (
     {"training", "certificates"},
     {"study", "estimator"},
     {"report"},
+    {"tuning"},
     {"cli"},
     {"__main__"},
 )

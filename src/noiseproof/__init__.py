@@ -24,6 +24,7 @@ _SUBPACKAGES = (
     "report",
     "study",
     "training",
+    "tuning",
 )
 
 __all__ = ["__version__", "certify", *_SUBPACKAGES]

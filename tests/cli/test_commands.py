@@ -28,7 +28,7 @@ from noiseproof.training import StackedTraining
 Ran = subprocess.CompletedProcess[str]
 Run = Callable[..., Ran]
 
-COMMANDS = ("run", "train", "report", "compare", "losses", "certify", "audit")
+COMMANDS = ("run", "train", "tune", "report", "compare", "losses", "certify", "audit")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -55,7 +55,7 @@ for arguments in ["--version"], ["--help"], *([name, "--help"] for name in sys.a
         main()
     except SystemExit as stopped:
         assert not stopped.code, arguments
-heavy = {"torch", "numpy", "sklearn", "skorch", "matplotlib"} & set(sys.modules)
+heavy = {"torch", "numpy", "sklearn", "skorch", "matplotlib", "optuna"} & set(sys.modules)
 assert not heavy, heavy
 assert noiseproof.losses.parse("nce+mae")
 assert "torch" in sys.modules

@@ -1,4 +1,4 @@
-"""The command line: ``noiseproof run``, ``train``, ``report``, ``losses``, ``audit``."""
+"""The command line: ``noiseproof run``, ``train``, ``tune``, ``report``, ``losses``, ``audit``."""
 
 from noiseproof.cli.app import main
 

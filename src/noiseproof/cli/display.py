@@ -14,6 +14,7 @@ from noiseproof.losses import CATALOGUE
 from noiseproof.report import Comparison, Report, Table
 from noiseproof.report.tables import entry_text
 from noiseproof.study import Record
+from noiseproof.tuning import Findings
 
 PLAIN_WIDTH = 120
 """Columns where the output is no terminal: no cell is cut short."""
@@ -110,6 +111,21 @@ def show_nearest(ranked: Sequence[tuple[str, Comparison]]) -> None:
             "" if rank is None else f"{rank:.2f}",
         )
     _console().print(grid)
+
+
+def show_findings(findings: Findings) -> None:
+    """Print the best trials of a search, and the best loss as a line to paste."""
+    console = _console()
+    grid = Grid("trial", title=escape(f"{findings.search.loss}, {findings.search.noise}"))
+    grid.add_column("score (%)", justify="right")
+    grid.add_column("loss")
+    for trial in findings.shown:
+        mark = " (the defaults)" if trial is findings.defaults else ""
+        grid.add_row(str(trial.number), f"{100 * trial.score:.2f}", escape(trial.loss + mark))
+    console.print(grid)
+    for note in findings.notes:
+        console.print(f"[dim]{escape(note)}[/]", highlight=False)
+    console.print(f"best: {findings.best.loss}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _grid(table: Table) -> Grid:

@@ -41,6 +41,7 @@ from noiseproof.losses.catalogue.taylor_cross_entropy import TaylorCrossEntropy
 from noiseproof.losses.correction import BackwardCorrection, ForwardCorrection
 from noiseproof.losses.normalization import NormalizedLoss
 from noiseproof.losses.presets import Preset, find_preset, preset, presets
+from noiseproof.losses.template import Template
 from noiseproof.losses.text import parse
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "ReverseCrossEntropy",
     "SymmetricCrossEntropy",
     "TaylorCrossEntropy",
+    "Template",
     "WeightedSum",
     "find_preset",
     "functional",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn, Unpack
 
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
@@ -24,8 +25,28 @@ CORRECTIONS: dict[str, type[CorrectedLoss]] = {
 
 EXAMPLE = {"noise": "symmetric:0.4", "classes": "cifar10"}
 
+LOSS_NAMES = (*CATALOGUE, NormalizedLoss.name, *CORRECTIONS)
+"""Every name that a text can call a loss by."""
+
 LONGEST_TEXT = 1000
 """Characters; a longer text is refused before the parser's recursion could overflow."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """What a number in a text is: a hyperparameter of a loss, or the weight of one if both are empty."""
+
+    loss: str = ""
+    hyperparameter: str = ""
+    default: float = 1.0
+
+    def __str__(self) -> str:
+        """``q of gce``, or ``a weight``."""
+        return f"{self.hyperparameter} of {self.loss}" if self.loss else "a weight"
+
+
+Numbers = Callable[[str, Role], float]
+"""Gives the number that a free name stands for."""
 
 
 def parse(text: str, **options: Unpack[Options]) -> Loss:
@@ -45,15 +66,19 @@ def parse(text: str, **options: Unpack[Options]) -> Loss:
     Traceback (most recent call last):
     noiseproof.errors.NoiseproofError: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean 'nce'?
     """
-    return _Reader(text, options).read()
+    return Reader(text, options).read()
 
 
-class _Reader:
-    def __init__(self, text: str, options: Options) -> None:
+class Reader:
+    """Reads one text. With ``numbers``, free names may stand where numbers do, and are asked of it."""
+
+    def __init__(self, text: str, options: Options, numbers: Numbers | None = None) -> None:
         self.text = text
         self.options = options
+        self.numbers = numbers
 
     def read(self) -> Loss:
+        """Give the loss; errors as for `parse`."""
         if not isinstance(self.text, str):
             given = one_line(repr(self.text))
             raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {given}")
@@ -94,13 +119,10 @@ class _Reader:
         match node:
             case ast.BinOp(left, ast.Add(), right):
                 return self._terms(left, weight) + self._terms(right, weight)
-            case ast.BinOp(ast.Constant() | ast.UnaryOp() as factor, ast.Mult(), loss) | ast.BinOp(
-                loss, ast.Mult(), ast.Constant() | ast.UnaryOp() as factor
-            ):
-                value = self._number(factor)
-                if not 0 < value < float("inf"):
-                    self._fail(self._column(factor), f"the weight must be a finite number > 0, got {value:g}")
-                return self._terms(loss, weight * value)
+            case ast.BinOp(factor, ast.Mult(), loss) if self._is_number(factor):
+                return self._terms(loss, weight * self._weight(factor))
+            case ast.BinOp(loss, ast.Mult(), factor) if self._is_number(factor):
+                return self._terms(loss, weight * self._weight(factor))
             case ast.Name(name):
                 return [(weight, self._loss(node, name, []))]
             case ast.Call(ast.Name(name), [inner], []) if name.lower() == NormalizedLoss.name:
@@ -147,7 +169,7 @@ class _Reader:
             self._fail(self._column(node), f"{name!r} needs one loss, such as normalized(ce),")
         cls = CATALOGUE.get(name.lower())
         if cls is None:
-            offer = did_you_mean(name, [*CATALOGUE, NormalizedLoss.name, *CORRECTIONS])
+            offer = did_you_mean(name, LOSS_NAMES)
             self._fail(self._column(node), f"unknown loss {name!r}", offer)
         return cls
 
@@ -162,7 +184,7 @@ class _Reader:
             if given not in allowed:
                 offer = did_you_mean(given, allowed) if allowed else "it takes none"
                 self._fail(self._column(keyword), f"{cls.name!r} has no hyperparameter {given!r}", offer)
-            values[given] = self._number(keyword.value)
+            values[given] = self._number(keyword.value, Role(cls.name, given, allowed[given]))
         return self._build(node, cls, **values)
 
     def _build(self, node: ast.expr, cls: Callable[..., Loss], *args: Loss, **values: float | str) -> Loss:
@@ -171,10 +193,30 @@ class _Reader:
         except NoiseproofError as error:
             self._fail(self._column(node), str(error))
 
-    def _number(self, node: ast.expr) -> float:
+    def _is_number(self, node: ast.expr) -> bool:
         match node:
+            case ast.Constant() | ast.UnaryOp():
+                return True
+            case ast.Name(name):
+                return self.numbers is not None and name.lower() not in LOSS_NAMES
+        return False
+
+    def _weight(self, node: ast.expr) -> float:
+        value = self._number(node, Role())
+        if not 0 < value < float("inf"):
+            self._fail(self._column(node), f"the weight must be a finite number > 0, got {value:g}")
+        return value
+
+    def _number(self, node: ast.expr, role: Role) -> float:
+        match node:
+            case ast.Name(name) if self.numbers is not None:
+                if name.lower() in LOSS_NAMES:
+                    self._fail(self._column(node), f"{name!r} is a loss, not a name for a number")
+                return self.numbers(name, role)
+            case ast.UnaryOp(ast.USub(), ast.Name()) if self.numbers is not None:
+                self._fail(self._column(node), "a name stands for the whole number, sign and all,")
             case ast.UnaryOp(ast.USub(), operand):
-                return -self._number(operand)
+                return -self._number(operand, role)
             case ast.Constant(int() | float() as value) if not isinstance(value, bool):
                 try:
                     return float(value)

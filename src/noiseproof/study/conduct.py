@@ -100,12 +100,7 @@ def conduct(
         dataset = data.load(study.data, data_dir)
     elif dataset.name != data.label(study.data):
         raise NoiseproofError(f"the study is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
-    height, width = dataset.image_shape[1:]
-    if study.recipe.crop_padding >= min(height, width):
-        raise NoiseproofError(
-            "recipe.crop_padding must be less than the height and width of the images, which are"
-            f" {height}x{width}, or nothing of them may be left; got {study.recipe.crop_padding}"
-        )
+    study.recipe.check(dataset.image_shape)
     study.model.check(dataset.image_shape, dataset.num_classes)
     archive = Archive(out)
     archive.make()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from noiseproof.errors import NoiseproofError
 from noiseproof.schema import Schema
 
 
@@ -31,6 +32,15 @@ class Recipe(Schema):
     l1: Annotated[float, Field(strict=True, ge=0)] = 0.0
     clip_norm: Annotated[float, Field(strict=True, gt=0)] | None = None
     final_learning_rate: Annotated[float, Field(strict=True, ge=0)] = 0.0
+
+    def check(self, image_shape: tuple[int, int, int]) -> None:
+        """Raise `NoiseproofError` unless images of this shape can be augmented so."""
+        height, width = image_shape[1:]
+        if self.crop_padding >= min(height, width):
+            raise NoiseproofError(
+                "recipe.crop_padding must be less than the height and width of the images, which are"
+                f" {height}x{width}, or nothing of them may be left; got {self.crop_padding}"
+            )
 
     def learning_rate_at(self, epoch: int) -> float:
         """Give the learning rate of an epoch, 0-based.

@@ -1,0 +1,228 @@
+"""Conduct a search: propose a batch of trials, train them together, learn from their scores, and go on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from noiseproof import data, noise
+from noiseproof.data import Dataset
+from noiseproof.errors import NoiseproofError
+from noiseproof.study import Outcome, Progress, choose_device
+from noiseproof.study.conduct import CHECKPOINT_EVERY, COSTLY_SAVE, Engine, engine
+from noiseproof.study.group import Group, PendingRun, groups
+from noiseproof.study.labels import training_labels
+from noiseproof.study.pace import Pace
+from noiseproof.study.provenance import provenance
+from noiseproof.training import Training, free_memory
+from noiseproof.tuning.folder import Folder
+from noiseproof.tuning.holdout import hold_out
+from noiseproof.tuning.proposals import Values, propose, require_optuna
+from noiseproof.tuning.search import Search
+from noiseproof.tuning.trial import Trial
+
+Pending = dict[PendingRun, tuple[int, Values]]
+"""The runs of a batch, each with the number and the values of its trial."""
+
+Stopped = Literal["finished", "interrupted", "out of time"]
+Ended = Stopped | Literal["out of memory"]
+
+
+def tune(
+    search: Search,
+    out: Path,
+    *,
+    trials: int = 50,
+    device: str = "auto",
+    data_dir: Path | None = None,
+    dataset: Dataset | None = None,
+    time_budget: float | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Outcome:
+    """Try numbers for the names of a loss until ``out`` holds ``trials`` trials, those that it has included.
+
+    Each trial is trained on the noisy labels that are not held out, and scored by the noisy labels that are.
+    The test set is not looked at. A search that was stopped goes on where it was; one that was killed, from
+    its last checkpoints.
+
+    Args:
+        search: what is searched.
+        out: folder for ``search.json``, ``trials/`` and ``checkpoints/``.
+        trials: how many there shall be in all, >= 1.
+        device: auto, cpu, cuda or cuda:N.
+        data_dir: where the data set's files are; None to use what is cached, or download it.
+        dataset: the data itself, if it is loaded already, or was made in Python.
+        time_budget: seconds after which everything is saved and training stops; None for no limit.
+        interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
+        on_progress: told after every step, on a GPU after every few.
+
+    Returns:
+        How it ended; its runs are the trials.
+
+    Raises:
+        NoiseproofError: before any training, for a device that is not there, unusable or other data, a
+            network that cannot take it, or an ``out`` that cannot be written to, is in use or holds another
+            search; later, if a trial alone exceeds the GPU's memory.
+    """
+    pace = Pace(time_budget)
+    if trials < 1:
+        raise NoiseproofError(f"the number of trials must be at least 1, got {trials}")
+    require_optuna()
+    chosen = choose_device(device)
+    if dataset is None:
+        dataset = data.load(search.data, data_dir)
+    elif dataset.name != data.label(search.data):
+        raise NoiseproofError(
+            f"the search is of {data.label(search.data)!r}, the dataset is {dataset.name!r}"
+        )
+    search.recipe.check(dataset.image_shape)
+    search.model.check(dataset.image_shape, dataset.num_classes)
+    labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
+    part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
+    folder = Folder(out)
+    with folder.held():
+        finished = folder.take_up(search, part.fingerprint)
+        tuner = _Tuner(search, part, folder, finished, trials, chosen, pace, interrupted, on_progress)
+        ended = tuner.tune()
+    return Outcome(ended, tuner.done, trials, pace.seconds)
+
+
+class _Tuner:
+    """Goes through the batches of a search."""
+
+    def __init__(
+        self,
+        search: Search,
+        part: Dataset,
+        folder: Folder,
+        finished: dict[int, Trial],
+        total: int,
+        device: torch.device,
+        pace: Pace,
+        interrupted: Callable[[], bool],
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self.search = search
+        self.part = part
+        self.folder = folder
+        self.finished = finished
+        self.total = total
+        self.device = device
+        self.pace = pace
+        self.interrupted = interrupted
+        self.on_progress = on_progress
+        self._engine: Engine | None = None
+
+    @property
+    def done(self) -> int:
+        """Trials done, of those asked for."""
+        return sum(number < self.total for number in self.finished)
+
+    def tune(self) -> Stopped:
+        """Finish batch after batch; each is proposed from those before it alone."""
+        for first in range(0, self.total, self.search.batch):
+            numbers = range(first, min(first + self.search.batch, self.total))
+            if self.finished.keys() >= set(numbers):
+                continue
+            before = [self.finished[number] for number in range(first)]
+            proposed = zip(numbers, propose(self.search, before, len(numbers)), strict=True)
+            ended = self._finish(
+                {
+                    PendingRun(self.search.configuration(values), self.part): (number, values)
+                    for number, values in proposed
+                    if number not in self.finished
+                }
+            )
+            if ended != "finished":
+                return ended
+        return "finished"
+
+    def _finish(self, pending: Pending) -> Stopped:
+        """Train the runs of a batch, as many at once as is quickest."""
+        if self._engine is None:
+            runs = [run.spec for run in pending]
+            self._engine = engine(self.search.study(), self.part, runs, self.device)
+        under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
+        steps = self.search.recipe.total_steps(len(self.part.train_labels))
+        waiting = deque(groups(list(pending), under_way, self._engine.at_once))
+        while waiting:
+            group = waiting.popleft()
+            self.pace.steps_left = (self.total - self.done) * steps - len(group.runs) * group.step
+            match self._train(self._engine, group, pending):
+                case "out of memory" if len(group.runs) > 1:
+                    waiting.extendleft(reversed(group.halves()))
+                case "out of memory":
+                    raise NoiseproofError(
+                        f"a trial does not fit the memory of {self.device}, even alone; a smaller network or"
+                        " recipe.batch_size may"
+                    )
+                case "interrupted" | "out of time" as ended:
+                    return ended
+                case "finished":
+                    pass
+        return "finished"
+
+    def _train(self, engine: Engine, group: Group, pending: Pending) -> Ended:
+        """Train a group to its end, or until it has to stop; then everything is saved."""
+        ended: Ended
+        try:
+            ended = self._advance(engine, group, pending)
+        except torch.OutOfMemoryError:
+            ended = "out of memory"
+        # only here is the training gone, to which the error's traceback led
+        free_memory(self.device)
+        return ended
+
+    def _advance(self, engine: Engine, group: Group, pending: Pending) -> Stopped:
+        training = engine.begin([run.spec for run in group.runs])
+        if group.checkpoints:
+            training.restore(group.checkpoints)
+        saved = time.monotonic()
+        while not training.finished:
+            stopped = self.interrupted()
+            if stopped or self.pace.out_of_time:
+                self._save(group, training)
+                return "interrupted" if stopped else "out of time"
+            before = training.step
+            with self.pace.turn():
+                training.advance()
+            self.pace.count(len(group.runs) * (training.step - before))
+            self._tell(group, training)
+            pause = CHECKPOINT_EVERY * max(1.0, self.pace.slowest_save / COSTLY_SAVE)
+            if time.monotonic() - saved > pause and not training.finished:
+                self._save(group, training)
+                saved = time.monotonic()
+        for run, history in zip(group.runs, training.histories, strict=True):
+            number, values = pending[run]
+            origin = provenance(self.device, precision=training.precision, seconds=training.seconds)
+            trial = Trial(number=number, values=values, run=run.record(history, origin))
+            self.folder.add(trial)
+            self.finished[number] = trial
+        self._tell(group, training)
+        return "finished"
+
+    def _save(self, group: Group, training: Training) -> None:
+        with self.pace.saving():
+            group.checkpoints = training.checkpoints
+            self.folder.save(zip((run.config.id for run in group.runs), group.checkpoints, strict=True))
+
+    def _tell(self, group: Group, training: Training) -> None:
+        latest = [history.test[-1] for history in training.histories if len(history)]
+        scores = [score for score in latest if score is not None]
+        self.on_progress(
+            Progress(
+                runs_done=self.done,
+                runs_total=self.total,
+                running=tuple(run.config for run in group.runs),
+                epoch=len(training.histories[0]),
+                accuracy=sum(scores) / len(scores) if scores else None,
+                fraction=self.pace.fraction,
+                seconds_left=self.pace.seconds_left,
+            )
+        )
