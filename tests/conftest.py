@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -31,3 +32,16 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def assert_same_output() -> Callable[[str, str, float], None]:
+    """Compares what is shown with what is printed, word by word; numbers may differ by a share."""
+    number = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
+
+    def compare(shown: str, printed: str, tolerance: float) -> None:
+        assert number.sub("N", shown).split() == number.sub("N", printed).split()
+        numbers = [[float(text) for text in number.findall(whole)] for whole in (shown, printed)]
+        assert numbers[1] == pytest.approx(numbers[0], rel=tolerance, abs=1e-9)
+
+    return compare
