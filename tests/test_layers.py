@@ -14,12 +14,12 @@ PACKAGE = Path(noiseproof.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"files", "schema"},
+    {"files", "schema", "interruption"},
     {"noise"},
     {"losses", "data", "models"},
     {"training", "certificates"},
     {"study", "estimator"},
-    {"report"},
+    {"report", "cluster", "tracking"},
     {"tuning"},
     {"cli"},
     {"__main__"},

@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = (
     "certificates",
+    "cluster",
     "data",
     "estimator",
     "losses",
@@ -23,6 +24,7 @@ _SUBPACKAGES = (
     "noise",
     "report",
     "study",
+    "tracking",
     "training",
     "tuning",
 )

@@ -144,6 +144,13 @@ def test_options_of_run_change_the_study(cli: Run, here: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_epochs_go_to_tensorboard(cli: Run, here: Path) -> None:
+    losses = ("--set", "losses=['ce']", "--set", "noises=['none']")
+    assert cli("run", "tiny.toml", *losses, "--tensorboard", "board").returncode == 0
+    assert [path.name for path in (here / "board").iterdir()] == ["ce_none_seed-0"]
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_more_seeds_later_train_only_those(cli: Run, here: Path) -> None:
     one = ("run", "tiny.toml", "--set", "losses=['ce']", "--out", "out")
     assert cli(*one).returncode == 0

@@ -12,7 +12,7 @@ import typer
 
 from noiseproof import __version__
 from noiseproof.cli.durations import parse_duration
-from noiseproof.errors import NoiseproofError, one_line
+from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 
 if TYPE_CHECKING:
     from noiseproof.data import Dataset
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
+
+PLACES = ("here", "ray")
+"""Where a study's runs are trained."""
 
 app = typer.Typer(
     name="noiseproof",
@@ -46,6 +49,9 @@ DataDir = Annotated[
 ]
 TimeBudget = Annotated[
     str | None, typer.Option(help="Save everything and stop after this long, such as 9m, 90s or 1h30m.")
+]
+TensorBoardDir = Annotated[
+    Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard: each run's epochs.")
 ]
 
 
@@ -83,6 +89,8 @@ def run(
     device: Device = "auto",
     data_dir: DataDir = None,
     time_budget: TimeBudget = None,
+    on: Annotated[str, typer.Option(help="here, or ray: as tasks over a Ray cluster.")] = "here",
+    tensorboard: TensorBoardDir = None,
 ) -> None:
     """Conduct a study: train every run that has no record yet, then print and write the report."""
     from noiseproof.study import load_study
@@ -95,7 +103,7 @@ def run(
         changes["seeds"] = list(range(seeds))
     chosen = load_study(study, changes)
     folder = out or Path("out") / Path(study).stem
-    outcome = _conduct(chosen, folder, device, data_dir, budget)
+    outcome = _conduct(chosen, folder, device, data_dir, budget, on=on, tensorboard=tensorboard)
     page = _report(folder) if outcome.runs_done else None
     _finish(outcome, folder, page)
 
@@ -122,6 +130,7 @@ def train(
     device: Device = "auto",
     data_dir: DataDir = None,
     time_budget: TimeBudget = None,
+    tensorboard: TensorBoardDir = None,
 ) -> None:
     """Train one network with one loss under one noise."""
     from noiseproof import data as data_sets
@@ -149,7 +158,7 @@ def train(
         study = study_for(dataset, changes)
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
-    outcome = _conduct(study, folder, device, data_dir, budget, dataset)
+    outcome = _conduct(study, folder, device, data_dir, budget, dataset=dataset, tensorboard=tensorboard)
     if outcome.ended == "finished":
         from noiseproof.cli.display import show_run
         from noiseproof.study import Archive
@@ -327,21 +336,33 @@ def _conduct(
     device: str,
     data_dir: Path | None,
     budget: float | None,
+    *,
     dataset: Dataset | None = None,
+    on: str = "here",
+    tensorboard: Path | None = None,
 ) -> Outcome:
-    from noiseproof.cli.progress import Interruption, ProgressDisplay
-    from noiseproof.study import conduct
+    if on not in PLACES:
+        raise NoiseproofError(f"--on must be a place to train, got {on!r}; {did_you_mean(on, PLACES)}")
 
+    from noiseproof.cli.progress import ProgressDisplay
+    from noiseproof.cluster import conduct_on_ray
+    from noiseproof.interruption import Interruption
+    from noiseproof.study import conduct
+    from noiseproof.tracking import TensorBoard
+
+    more: dict[str, Any] = {} if dataset is None else {"dataset": dataset}
+    if tensorboard is not None:
+        more["on_epoch"] = TensorBoard(tensorboard)
     with Interruption() as interruption, ProgressDisplay() as display:
-        return conduct(
+        return (conduct if on == "here" else conduct_on_ray)(
             study,
             out,
             device=device,
             data_dir=data_dir,
-            dataset=dataset,
             time_budget=budget,
             interrupted=interruption.requested,
             on_progress=display.show,
+            **more,
         )
 
 

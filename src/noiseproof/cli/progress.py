@@ -1,11 +1,9 @@
-"""While a study runs: a live line, and Ctrl-C that saves before it stops."""
+"""While a study runs: a live line."""
 
 from __future__ import annotations
 
-import signal
 import time
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn
@@ -55,41 +53,13 @@ class ProgressDisplay:
             )
 
 
-class Interruption:
-    """Turns Ctrl-C, or a polite kill, into a request to save and stop; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        self._previous: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._ask)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._restore()
-
-    def requested(self) -> bool:
-        """Whether somebody asked to stop."""
-        return self._asked
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
-
-
 def _now(progress: Progress) -> str:
-    first = progress.running[0]
-    more = f" and {len(progress.running) - 1} more" if len(progress.running) > 1 else ""
-    parts = [f"{first.loss}, {first.noise}{more}", f"epoch {progress.epoch}"]
+    if progress.running:
+        first = progress.running[0]
+        more = f" and {len(progress.running) - 1} more" if len(progress.running) > 1 else ""
+        parts = [f"{first.loss}, {first.noise}{more}", f"epoch {progress.epoch}"]
+    else:
+        parts = [f"waiting for {progress.elsewhere} run{'s' * (progress.elsewhere != 1)} under way elsewhere"]
     if progress.accuracy is not None:
         parts.append(f"{100 * progress.accuracy:.1f} % correct")
     if progress.seconds_left is not None:

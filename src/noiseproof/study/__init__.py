@@ -1,7 +1,7 @@
 """Studies: typed data, conducted run by run into records that say where they come from."""
 
 from noiseproof.study.archive import Archive
-from noiseproof.study.conduct import Outcome, Progress, choose_device, conduct
+from noiseproof.study.conduct import OnEpoch, Outcome, Progress, choose_device, conduct
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.defaults import study_for
 from noiseproof.study.record import Record
@@ -9,6 +9,7 @@ from noiseproof.study.study import Study, built_in_studies, load_study
 
 __all__ = [
     "Archive",
+    "OnEpoch",
     "Outcome",
     "Progress",
     "Record",

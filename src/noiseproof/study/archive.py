@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from noiseproof import data
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
 from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.locks import Locks
 from noiseproof.study.record import Record, read_record
 from noiseproof.study.study import Study
 from noiseproof.training import Checkpoint
@@ -43,51 +45,93 @@ class Identity:
 
 
 class Archive:
-    """A folder with ``study.json``, ``runs/<run id>.json`` and ``checkpoints/<run id>.pt``."""
+    """A folder with ``study.json``, ``runs/<run id>.json`` and ``checkpoints/<run id>.pt``.
+
+    Several processes, on several machines, may share it: ``locks`` says which of them trains what. Whoever
+    holds a run, and nobody else, writes and removes its files.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs = folder / "runs"
         self.checkpoints = folder / "checkpoints"
+        self.locks = Locks(folder / "locks")
+        self._seen: dict[Path, tuple[object, Record | None]] = {}
+        self._damaged: dict[Path, object] = {}
 
     def make(self) -> None:
         """Make the folders; raises `NoiseproofError` if they can't be written to."""
         for folder in (self.folder, self.runs, self.checkpoints):
             make_folder(folder)
 
+    def begin(self, study: Study, identity: Identity) -> None:
+        """Say that this process is at work here, and on what; raises `NoiseproofError` if it may not be."""
+        self.locks.announce(str(identity))
+        self.refuse_others(identity)
+        self.sweep()
+        self.describe(study)
+
     def finished(self) -> dict[str, Record]:
-        """Read the records by run id; a damaged one is named in a warning and left out."""
+        """Read the records by run id; a damaged one is named in a warning and left out.
+
+        A record that has not changed since the last time is not read again.
+        """
         records = {}
         for path in sorted(self.runs.glob("*.json")):
-            try:
-                records[path.stem] = read_record(path)
-            except NoiseproofError as error:
-                warnings.warn(f"{error}; its run counts as not done", stacklevel=2)
+            stamp = _stamp(path)
+            if path not in self._seen or self._seen[path][0] != stamp:
+                self._seen[path] = (stamp, _record(path))
+            record = self._seen[path][1]
+            if record is not None:
+                records[path.stem] = record
         return records
 
-    def under_way(self) -> dict[str, Checkpoint]:
-        """Read the checkpoints by run id; a damaged one is named in a warning and left out."""
+    def under_way(self, run_ids: Iterable[str] | None = None) -> dict[str, Checkpoint]:
+        """Read the checkpoints by run id, of all runs or some; a damaged one is named and left out."""
         checkpoints = {}
-        for path in sorted(self.checkpoints.glob("*.pt")):
+        for path in self._checkpoint_files(run_ids):
+            stamp = _stamp(path)
+            if self._damaged.get(path) == stamp:  # named already
+                continue
             try:
                 checkpoints[path.stem] = load(path)
             except NoiseproofError as error:
+                self._damaged[path] = stamp
                 warnings.warn(f"{error}; its run starts afresh", stacklevel=2)
         return checkpoints
 
-    def refuse_others(
-        self, identity: Identity, finished: dict[str, Record], under_way: dict[str, Checkpoint]
-    ) -> None:
-        """Raise `NoiseproofError` if a run here differs from ``identity`` in more than its setting."""
-        kept = [Identity(record.config, record.data.fingerprint) for record in finished.values()]
-        kept += [Identity.parse(c.identity, where=f"checkpoint of {name}") for name, c in under_way.items()]
-        for other in kept:
-            differences = identity.differences(other)
-            if differences:
+    def refuse_others(self, identity: Identity) -> None:
+        """Raise `NoiseproofError` if a run here differs from ``identity`` in more than its setting.
+
+        That is asked of every record, every checkpoint, and every other process that is at work here.
+        """
+        for text in self.locks.others():
+            if differences := identity.differences(Identity.parse(text, where=str(self.locks.folder))):
+                raise NoiseproofError(
+                    f"{str(self.folder)!r} is used by a process of another configuration"
+                    f" ({'; '.join(differences)}); choose another --out"
+                )
+        for other in self._identities():
+            if differences := identity.differences(other):
                 raise NoiseproofError(
                     f"{str(self.folder)!r} holds runs of another configuration ({'; '.join(differences)});"
                     " choose another --out"
                 )
+
+    def sweep(self) -> None:
+        """Remove what dead processes left half written, unless another process is at work here."""
+        halves = [
+            path for folder in (self.folder, self.runs, self.checkpoints) for path in folder.glob(".*.tmp")
+        ]
+        # asked after the listing: whoever comes later has written nothing that is listed
+        if self.locks.supported and not any(True for _ in self.locks.others()):
+            for path in halves:
+                path.unlink(missing_ok=True)
+
+    def refresh(self) -> None:
+        """See what other machines have written: on NFS a folder's listing may be half a minute old."""
+        make_folder(self.runs)  # which makes a file in it for a moment, and so has the listing renewed
+        make_folder(self.checkpoints)
 
     def describe(self, study: Study) -> None:
         """Keep what was planned, so that a report can say what is missing; of the data its label, no path."""
@@ -117,3 +161,41 @@ class Archive:
     def forget_checkpoint(self, run_id: str) -> None:
         """Remove the checkpoint of a run, if there is one."""
         (self.checkpoints / f"{run_id}.pt").unlink(missing_ok=True)
+
+    def clear_checkpoints(self, run_ids: Iterable[str]) -> None:
+        """Remove the checkpoints of recorded runs: of a kill between the record and the removal."""
+        for path in self._checkpoint_files(run_ids):
+            if self.locks.take(path.stem):
+                self.forget_checkpoint(path.stem)
+                self.locks.give_back(path.stem, recorded=True)
+
+    def _checkpoint_files(self, run_ids: Iterable[str] | None) -> list[Path]:
+        if run_ids is None:
+            return sorted(self.checkpoints.glob("*.pt"))
+        paths = (self.checkpoints / f"{run_id}.pt" for run_id in run_ids)
+        return [path for path in paths if path.exists()]
+
+    def _identities(self) -> Iterator[Identity]:
+        for record in self.finished().values():
+            yield Identity(record.config, record.data.fingerprint)
+        for path in self._checkpoint_files(None):
+            checkpoint = None
+            # it may be gone, its run finished elsewhere; a damaged one is named when its run is taken
+            with suppress(NoiseproofError, FileNotFoundError):
+                checkpoint = load(path)
+            if checkpoint is not None:
+                yield Identity.parse(checkpoint.identity, where=f"checkpoint of {path.stem}")
+
+
+def _stamp(path: Path) -> object:
+    """What changes when a file is written anew."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+
+
+def _record(path: Path) -> Record | None:
+    try:
+        return read_record(path)
+    except NoiseproofError as error:
+        warnings.warn(f"{error}; its run counts as not done", stacklevel=3)
+        return None
