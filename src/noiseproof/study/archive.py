@@ -12,7 +12,7 @@ from noiseproof import data
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
 from noiseproof.study.configuration import RunConfiguration
-from noiseproof.study.record import Record, read_record
+from noiseproof.study.record import Record, read_record, write_record
 from noiseproof.study.study import Study
 from noiseproof.training import Checkpoint
 from noiseproof.training.checkpoint import load, save
@@ -111,7 +111,7 @@ class Archive:
 
     def add(self, record: Record) -> None:
         """Write the record of a finished run, then remove its checkpoint."""
-        write_atomically(self.runs / f"{record.config.id}.json", record.model_dump_json(indent=1) + "\n")
+        write_record(record, self.runs / f"{record.config.id}.json")
         self.forget_checkpoint(record.config.id)
 
     def forget_checkpoint(self, run_id: str) -> None:
