@@ -102,7 +102,11 @@ def test_the_command_line_says_which_file_and_goes_on_when_there_is_room(
     assert process("run", "tiny.toml", "--out", "alone").code == 0
     sizes = {path.suffix: path.stat().st_size for path in (tmp_path / "alone" / "runs").iterdir()}
     # a limit on a file's size stops a write half way, as a full disk does
-    for largest, stopped in ((100, "study.json"), (sizes[".json"] // 2, ".pt"), (sizes[".json"] + 100, ".pt")):
+    for largest, stopped in (
+        (100, "study.json"),
+        (sizes[".json"] // 2, ".pt"),
+        (sizes[".json"] + 100, ".pt"),
+    ):
         full = process("run", "tiny.toml", "--out", "out", largest_file=largest)
         assert full.code == 1
         assert full.err.startswith("error: File too large: out/")

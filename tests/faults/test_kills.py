@@ -22,7 +22,7 @@ STEPS = 24
 def progress(out: Path) -> dict[str, int]:
     """Steps of each run that are safe; whatever is there must be whole, or a warning fails the test."""
     archive = Archive(out)
-    finished = {name: STEPS for name in archive.finished()}
+    finished = dict.fromkeys(archive.finished(), STEPS)
     return {name: checkpoint.step for name, checkpoint in archive.under_way().items()} | finished
 
 

@@ -31,9 +31,13 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str, *, where: str) -> Identity:
-        """Read back what ``str`` gave."""
-        content = json.loads(text)
-        return cls(RunConfiguration.read(content["config"], where=where), content["fingerprint"])
+        """Read back what ``str`` gave; raises `NoiseproofError` that names ``where`` for anything else."""
+        try:
+            content = json.loads(text)
+            config, fingerprint = content["config"], str(content["fingerprint"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise NoiseproofError(f"{where}: it does not say which run it is of") from None
+        return cls(RunConfiguration.read(config, where=where), fingerprint)
 
     def differences(self, other: Identity) -> list[str]:
         """Name what differs, but for loss, noise and seed."""
