@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from noiseproof.errors import NoiseproofError, did_you_mean, shown
 
+LONGEST_MESSAGE = 3000
+"""Characters of what is wrong with a field: the longest loss is quoted in full, a vast table is not."""
+
 
 class Schema(BaseModel):
     """Data with named, validated, frozen fields; an unknown field is an error."""
@@ -47,7 +50,7 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     if fault["type"] == "missing":
         return f"field {shown(place)} is missing{more}"
     # pydantic prefixes what a validator of ours raised
-    message = fault["msg"].removeprefix("Value error, ")
+    message = fault["msg"].removeprefix("Value error, ")[:LONGEST_MESSAGE]
     at = f"field {shown(place)}: " if place else ""
     values = fault["input"] if isinstance(fault["input"], list | tuple) else [fault["input"]]
     # our own validators name the value as a rule

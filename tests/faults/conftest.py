@@ -123,8 +123,8 @@ def process(server: subprocess.Popen[str], tmp_path: Path) -> Process:
         server.stdin.write(json.dumps(order) + "\n")
         server.stdin.flush()
         exit_code, megabytes = json.loads(server.stdout.readline())
-        written = [(folder / name).read_text() if name[0] != "/" else "" for name in (stdout, "stderr")]
-        return Ended(exit_code, *written, megabytes)
+        out = "" if stdout.startswith("/") else (folder / stdout).read_text()
+        return Ended(exit_code, out, (folder / "stderr").read_text(), megabytes)
 
     return run
 

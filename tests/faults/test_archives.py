@@ -109,7 +109,7 @@ def test_members_that_would_climb_out_stay_where_they_are(
 def test_a_member_without_end_is_not_read_to_its_end(
     archived: Path, cifar10: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noiseproof.data.cifar10.LARGEST_FILE", 100_000)
+    monkeypatch.setattr("noiseproof.data.cifar_files.LARGEST_FILE", 100_000)
     write_archive(archived, cifar10, member(TARGET, content=bytes(10_000_000)))
     assert refusal(archived) == (
         "CIFAR-10 file 'data_batch_2' cannot be read (it is larger than 100000 bytes)"
@@ -149,7 +149,7 @@ def negative(raw: bytes) -> bytes:
 def test_a_size_that_is_only_claimed_is_refused(
     archived: Path, cifar10: Path, forge: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noiseproof.data.cifar10.LARGEST_FILE", 100_000)
+    monkeypatch.setattr("noiseproof.data.cifar_files.LARGEST_FILE", 100_000)
     write_archive(archived, cifar10, member(TARGET, content=b"x" * 512))
     path = archived / "cifar-10-python.tar.gz"
     path.write_bytes(gzip.compress(forge(gzip.decompress(path.read_bytes())), compresslevel=1))
@@ -188,7 +188,7 @@ def test_an_odd_extended_header_is_refused_or_overlooked(archived: Path, cifar10
 def test_a_folder_s_files_that_are_none_or_without_end_are_refused(
     cifar10: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("noiseproof.data.cifar10.LARGEST_FILE", 100_000)
+    monkeypatch.setattr("noiseproof.data.cifar_files.LARGEST_FILE", 100_000)
     path = cifar10 / "data_batch_2"
     whole = path.read_bytes()
     for replace, reason in (

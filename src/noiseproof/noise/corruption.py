@@ -66,6 +66,8 @@ def label_array(labels: Any, *, num_classes: int | None = None) -> Integers:
         raise NoiseproofError("labels must be known, got a masked array; leave out what is masked")
     if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise NoiseproofError(f"labels must be (N,) integers, got shape {values.shape} of {values.dtype}")
+    if not values.size:  # of whatever dtype
+        return np.empty(0, dtype=np.int64)
     most = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
     outside = (values < 0) | (values > most)
     if outside.any():

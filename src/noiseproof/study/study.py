@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from noiseproof import data, losses, noise
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import LONGEST_SHOWN, NoiseproofError, did_you_mean
 from noiseproof.models import Model
 from noiseproof.schema import Schema
 from noiseproof.study.configuration import RunConfiguration
@@ -113,7 +113,7 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # too long a number, too deep a table
-        raise NoiseproofError(f"{where} is not valid TOML: {error}") from None
+        raise NoiseproofError(f"{where} is not valid TOML: {str(error)[:LONGEST_SHOWN]}") from None
     return changed(content, changes or {}, where=where)
 
 
