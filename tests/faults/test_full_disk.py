@@ -57,9 +57,14 @@ def a_checkpoint_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("a_checkpoint_a_step")
-@pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize(
-    "moments", [[1, 4, -1], pytest.param(range(1, 100), marks=pytest.mark.slow)], ids=["some", "all"]
+    ("step", "moments"),
+    [
+        ("write", [4, -1]),
+        ("take its place", [1, -1]),
+        *(pytest.param(step, range(1, 100), marks=pytest.mark.slow) for step in STEPS),
+    ],
+    ids=str,
 )
 def test_a_study_survives_a_disk_that_fills_up_at_any_write(
     study: Study,
