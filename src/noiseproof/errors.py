@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_SHOWN = 200
+"""Characters of a value that an error shows."""
+
 
 class NoiseproofError(ValueError):
     """Bad input, explained in one line.
@@ -20,6 +23,21 @@ def one_line(text: str) -> str:
     'a name of two lines'
     """
     return " ".join(text.split())
+
+
+def shown(value: object) -> str:
+    """Give ``repr(value)``, cut if it is long: an error is one line, not the whole file.
+
+    >>> shown("symmetric:0.4")
+    "'symmetric:0.4'"
+    >>> len(shown("x" * 1_000_000))
+    203
+    """
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a {type(value).__name__} of too many levels"
+    return text if len(text) <= LONGEST_SHOWN else text[:LONGEST_SHOWN] + "..."
 
 
 def did_you_mean(given: str, choices: Iterable[str]) -> str:

@@ -10,7 +10,10 @@ from noiseproof.errors import NoiseproofError
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old file or the new one."""
+    """Write ``content`` to ``path`` so that a reader, or a crash, sees the old file or the new one.
+
+    An `OSError`, as of a full disk, names ``path``.
+    """
     raw = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -20,8 +23,10 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)  # mkstemp makes it readable by its owner alone
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename = str(path)  # writing and flushing know of no name
         raise
 
 

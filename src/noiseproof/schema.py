@@ -7,7 +7,10 @@ from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import NoiseproofError, did_you_mean, shown
+
+LONGEST_MESSAGE = 3000
+"""Characters of what is wrong with a field: the longest loss is quoted in full, a vast table is not."""
 
 
 class Schema(BaseModel):
@@ -43,17 +46,19 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
         offer = did_you_mean(written[-1], [name for option in schemas for name in option.model_fields])
-        return f"unknown field {place!r}; {offer}{more}"
+        return f"unknown field {shown(place)}; {offer}{more}"
     if fault["type"] == "missing":
-        return f"field {place!r} is missing{more}"
+        return f"field {shown(place)} is missing{more}"
     # pydantic prefixes what a validator of ours raised
-    message = fault["msg"].removeprefix("Value error, ")
-    at = f"field {place!r}: " if place else ""
+    message = fault["msg"].removeprefix("Value error, ")[:LONGEST_MESSAGE]
+    at = f"field {shown(place)}: " if place else ""
     values = fault["input"] if isinstance(fault["input"], list | tuple) else [fault["input"]]
     # our own validators name the value as a rule
     is_named = fault["type"] == "value_error" and any(repr(value) in message for value in values)
     given = (
-        "" if is_named or isinstance(fault["input"], Mapping) or not place else f", got {fault['input']!r}"
+        ""
+        if is_named or isinstance(fault["input"], Mapping) or not place
+        else f", got {shown(fault['input'])}"
     )
     return f"{at}{message[0].lower()}{message[1:]}{given}{more}"
 

@@ -420,7 +420,7 @@ def test_a_poisoned_file_runs_nothing(
     marker.unlink()
     message = refusal(write(tmp_path / "data", {**contents, "data_batch_5": poison}))
     assert not marker.exists()
-    assert message.startswith("CIFAR-10 file 'data_batch_5' is damaged (UnpicklingError: ")
+    assert message.startswith("CIFAR-10 file 'data_batch_5' is damaged (")
     assert message.endswith(" is not allowed in a data file)")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,36 @@ def record_path(study: Study, tmp_path: Path) -> Path:
 def test_a_record_reads_back_to_the_last_bit(record_path: Path) -> None:
     record = read_record(record_path)
     assert Record.model_validate_json(record.model_dump_json()) == record
-    assert record.model_dump_json(indent=1) + "\n" == record_path.read_text()
+    content = json.loads(record_path.read_text())
+    assert len(content.pop("checksum")) == 64
+    assert content == json.loads(record.model_dump_json())
+
+
+def test_a_record_of_before_there_were_checksums_is_read_as_it_stands(record_path: Path) -> None:
+    content = json.loads(record_path.read_text())
+    del content["checksum"]
+    content["test_accuracy"] = 0.125
+    record_path.write_text(json.dumps(content))
+    assert read_record(record_path).test_accuracy == 0.125
+
+
+@pytest.mark.parametrize("checksum", [None, "", "0" * 64, 0, []], ids=repr)
+def test_a_record_of_another_checksum_is_refused(record_path: Path, checksum: object) -> None:
+    content = json.loads(record_path.read_text())
+    record_path.write_text(json.dumps(content | {"checksum": checksum}))
+    with pytest.raises(NoiseproofError) as refusal:
+        read_record(record_path)
+    assert str(refusal.value) == (
+        f"record {str(record_path)!r} is damaged: it does not say what was written"
+        " (if it was edited on purpose, delete its checksum)"
+    )
+
+
+def test_another_layout_of_the_same_record_is_the_same(record_path: Path) -> None:
+    record = read_record(record_path)
+    content = json.loads(record_path.read_text())
+    record_path.write_text(json.dumps(dict(reversed(content.items()))))
+    assert read_record(record_path) == record
 
 
 VALUES = st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False), max_size=4).map(tuple)
@@ -63,6 +93,7 @@ def test_a_record_cannot_be_changed(record_path: Path) -> None:
         ('"status": "finished"', '"status": "done"', "field 'status'"),
         ('"status": "finished"', '"status": "out of memory"', "'out of memory' has no accuracy"),
         ("{", "", "is damaged ("),
+        ("{", "[" * 100_000 + "{", "is damaged ("),
     ],
 )
 def test_a_fault_is_named_with_its_file(record_path: Path, old: str, new: str, fault: str) -> None:

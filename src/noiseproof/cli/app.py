@@ -63,7 +63,8 @@ def main() -> None:
     except NoiseproofError as error:
         _fail(str(error), code=2)
     except OSError as error:  # a full disk, a folder removed meanwhile: what is recorded stays whole
-        _fail(f"{error.strerror or error}: {error.filename}" if error.filename else str(error), code=1)
+        reason = error.strerror or str(error)
+        _fail(f"{reason}: {error.filename}" if error.filename else reason, code=1)
 
 
 @app.callback(invoke_without_command=True)
@@ -94,12 +95,15 @@ def run(
 ) -> None:
     """Conduct a study: train every run that has no record yet, then print and write the report."""
     from noiseproof.study import load_study
+    from noiseproof.study.study import MOST_RUNS
 
     budget = None if time_budget is None else parse_duration(time_budget)
     changes = dict(_setting(text) for text in settings or ())
     if seeds is not None:
         if seeds < 1:
             raise NoiseproofError(f"--seeds must be at least 1, got {seeds}")
+        if seeds > MOST_RUNS:
+            raise NoiseproofError(f"--seeds must be at most {MOST_RUNS}, got {seeds}")
         changes["seeds"] = list(range(seeds))
     chosen = load_study(study, changes)
     folder = out or Path("out") / Path(study).stem
@@ -206,7 +210,8 @@ def tune(
     """Search the numbers in a loss by held-out noisy labels, then print and write what was found."""
     from noiseproof import tuning
     from noiseproof.cli.display import show_findings
-    from noiseproof.cli.progress import Interruption, ProgressDisplay
+    from noiseproof.cli.progress import ProgressDisplay
+    from noiseproof.interruption import Interruption
     from noiseproof.study import load_study
 
     budget = None if time_budget is None else parse_duration(time_budget)
@@ -394,7 +399,7 @@ def _setting(text: str) -> tuple[str, Any]:
         raise NoiseproofError(f"--set must be NAME=VALUE, such as recipe.epochs=5, got {text!r}")
     try:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, so a text
         return name.strip(), value.strip()
 
 

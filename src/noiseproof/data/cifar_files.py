@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.noise import class_map
 
 ReadFile = Callable[[str], bytes]
+
+LARGEST_FILE = 400_000_000
+"""Bytes; the largest published one has 155 million. A compressed archive may hold any number of zeros."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Cifar:
         (mark,) = self.test_files
         for folder in (data_dir, data_dir / self.folder):
             if (folder / mark).is_file():
-                return lambda name: (folder / name).read_bytes()
+                return _from_folder(folder)
         if (data_dir / self.archive).is_file():
             return self._from_archive(data_dir / self.archive)
         raise NoiseproofError(
@@ -92,10 +96,12 @@ class Cifar:
 
         def read_file(name: str) -> bytes:
             with tarfile.open(archive) as tar:
-                member = tar.extractfile(f"{self.folder}/{name}")
-                if member is None:
-                    raise FileNotFoundError(f"{name} in {archive} is not a file")
-                return member.read()
+                member = tar.getmember(f"{self.folder}/{name}")
+                content = tar.extractfile(member) if member.isreg() else None  # links may lead in a circle
+                if content is None:
+                    raise OSError(f"it is no file in {archive}")
+                with content:
+                    return _bounded(content)
 
         return read_file
 
@@ -106,7 +112,7 @@ class Cifar:
         for name in names:
             try:
                 raw = read_file(name)
-            except (OSError, KeyError, EOFError, tarfile.TarError, zlib.error) as error:
+            except Exception as error:  # a damaged archive can raise anything
                 canon.fail(name, f"cannot be read ({reason(error)})")
             canon.compare(name, raw)
             batches.append(self._decode(name, raw, canon))
@@ -116,9 +122,11 @@ class Cifar:
     def _decode(self, name: str, raw: bytes, canon: Canon) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         try:
             batch = unpickle_arrays(raw)
-            rows, labels = batch["data"], np.asarray(batch[self.labels])
-        except Exception as error:  # a damaged pickle can raise anything
-            canon.fail(name, f"is damaged ({type(error).__name__}: {reason(error)})")
+        except UnpicklingError as error:
+            canon.fail(name, f"is damaged ({reason(error)})")
+        if not isinstance(batch, dict) or not {"data", self.labels} <= batch.keys():
+            canon.fail(name, f"is damaged (expected a dictionary with data and {self.labels})")
+        rows, labels = batch["data"], _flat(batch[self.labels])
         is_image = isinstance(rows, np.ndarray) and rows.dtype == np.uint8
         if not is_image or rows.ndim != 2 or rows.shape[1] != 3072:
             canon.fail(name, "is damaged (expected rows of 3072 bytes, one for each image)")
@@ -129,3 +137,28 @@ class Cifar:
         if not is_index or labels.min() < 0 or labels.max() > last:
             canon.fail(name, f"is damaged (expected {len(rows)} labels in 0..{last})")
         return rows.reshape(-1, 3, 32, 32), labels.astype(np.int64)
+
+
+def _from_folder(folder: Path) -> ReadFile:
+    def read_file(name: str) -> bytes:
+        path = folder / name
+        if path.exists() and not path.is_file():  # a pipe would never end
+            raise OSError("it is no file")
+        with path.open("rb") as file:
+            return _bounded(file)
+
+    return read_file
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    raw = file.read(LARGEST_FILE + 1)
+    if len(raw) > LARGEST_FILE:
+        raise OSError(f"it is larger than {LARGEST_FILE} bytes")
+    return raw
+
+
+def _flat(labels: object) -> NDArray[Any]:
+    """Make an array of a list of integers; of anything else, whose size nobody knows, an empty one."""
+    if isinstance(labels, list | tuple) and all(type(label) is int for label in labels):
+        return np.asarray(labels)
+    return labels if isinstance(labels, np.ndarray) else np.empty(0)

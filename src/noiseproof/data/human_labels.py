@@ -132,8 +132,12 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 def _checked(path: Path, labels: Mapping[str, Any], key: str, dataset: Dataset) -> Labels:
     size, last = len(dataset.train_labels), dataset.num_classes - 1
-    array = np.asarray(labels.get(key))
-    if array.shape != (size,) or not np.issubdtype(array.dtype, np.integer):
+    array = labels.get(key)
+    if (
+        not isinstance(array, np.ndarray)
+        or array.shape != (size,)
+        or not np.issubdtype(array.dtype, np.integer)
+    ):
         _fail(path, f"must have {key!r} with {size} whole numbers, one for each training image")
     if array.min() < 0 or array.max() > last:
         _fail(path, f"has labels in {key!r} that are not in 0..{last}")

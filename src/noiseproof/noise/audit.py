@@ -12,6 +12,9 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.noise.corruption import label_array
 from noiseproof.noise.transition import Matrix, check_transition_matrix
 
+MOST_CLASSES = 10_000
+"""That labels alone may claim."""
+
 
 @dataclass(frozen=True)
 class Audit:
@@ -85,6 +88,8 @@ def audit(
         raise NoiseproofError(f"clean and noisy labels differ in number: {len(before)} and {len(after)}")
     if size is None:
         size = 1 + int(max(before.max(initial=0), after.max(initial=0)))
+        if size > MOST_CLASSES:  # a stray label would take all memory
+            raise NoiseproofError(f"labels reach {size - 1}; give num_classes if there are so many")
     counts = np.zeros((size, size), dtype=np.int64)
     np.add.at(counts, (before, after), 1)
     return Audit(requested, counts)

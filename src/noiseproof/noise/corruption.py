@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, shown
 from noiseproof.noise.transition import Matrix, check_transition_matrix
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ def corrupt(labels: Labels, transition_matrix: ArrayLike, *, seed: int, exact: b
     matrix = check_transition_matrix(transition_matrix)
     clean = label_array(labels, num_classes=len(matrix))
     _check_room(labels, num_classes=len(matrix))
-    if seed < 0:
-        raise NoiseproofError(f"a seed must be 0 or more, got {seed}")
+    check_seed(seed)
     rng = np.random.default_rng(seed)
     noisy = clean.copy()
     for k in range(len(matrix)):
@@ -61,16 +60,29 @@ def label_array(labels: Any, *, num_classes: int | None = None) -> Integers:
     """Return labels of any kind as int64; raise `NoiseproofError` unless they are ``(N,)`` class indices."""
     try:
         values = _as_array(labels)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # torch's of a tensor without values are RuntimeErrors
         raise NoiseproofError("labels must be (N,) integers, got a ragged or unreadable sequence") from None
-    if values.ndim != 1 or (values.size and not np.issubdtype(values.dtype, np.integer)):
+    if np.ma.is_masked(labels):
+        raise NoiseproofError("labels must be known, got a masked array; leave out what is masked")
+    if values.ndim != 1 or (values.size and values.dtype.kind not in "iu"):
         raise NoiseproofError(f"labels must be (N,) integers, got shape {values.shape} of {values.dtype}")
-    outside = (values < 0) | (values >= num_classes) if num_classes is not None else values < 0
+    if not values.size:  # of whatever dtype
+        return np.empty(0, dtype=np.int64)
+    most = np.iinfo(np.int64).max if num_classes is None else num_classes - 1
+    outside = (values < 0) | (values > most)
     if outside.any():
         where = int(np.argmax(outside))
-        limit = f"0..{num_classes - 1}" if num_classes is not None else "0, 1, ..."
+        limit = f"0..{most}" if num_classes is not None else "0, 1, ..."
         raise NoiseproofError(f"labels must be in {limit}, got {values[where]} at position {where}")
     return values.astype(np.int64)
+
+
+def check_seed(seed: int) -> None:
+    """Raise `NoiseproofError` unless ``seed`` is a whole number, 0 or more."""
+    if not isinstance(seed, int | np.integer):
+        raise NoiseproofError(f"a seed must be a whole number, got {shown(seed)}")
+    if seed < 0:
+        raise NoiseproofError(f"a seed must be 0 or more, got {seed}")
 
 
 def _apportion(row: Matrix, k: int, n: int, rng: np.random.Generator) -> Integers:
@@ -97,9 +109,10 @@ def _as_array(labels: Any) -> NDArray[Any]:
 
 def _check_room(labels: Any, *, num_classes: int) -> None:
     """Refuse labels whose dtype cannot hold every class: noise would wrap around to a wrong one."""
-    if isinstance(labels, list):
+    dtype = _as_array(labels).dtype
+    if isinstance(labels, list) or dtype.kind not in "iu":  # no labels may be of any dtype
         return
-    room = np.iinfo(_as_array(labels).dtype).max
+    room = np.iinfo(dtype).max
     if room < num_classes - 1:
         raise NoiseproofError(
             f"labels of {labels.dtype} hold classes up to {room}, but the noise has {num_classes} classes;"

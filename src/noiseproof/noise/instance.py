@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.noise.corruption import label_array
+from noiseproof.noise.corruption import check_seed, label_array
 
 SPREAD = 0.1
 """Standard deviation of the flip rates of the samples, as in the paper."""
@@ -44,8 +44,7 @@ def instance_dependent(
     from scipy.stats import truncnorm
 
     check_instance_rate(rate)
-    if seed < 0:
-        raise NoiseproofError(f"a seed must be 0 or more, got {seed}")
+    check_seed(seed)
     if num_classes < 2:
         raise NoiseproofError(f"label noise needs at least 2 classes, got {num_classes}")
     clean = label_array(labels, num_classes=num_classes)

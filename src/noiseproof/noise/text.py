@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import NoiseproofError, did_you_mean, shown
 from noiseproof.noise.instance import check_instance_rate
 from noiseproof.noise.transition import Matrix, asymmetric, check_rate, pairflip, symmetric
 
@@ -31,6 +31,10 @@ KINDS = (*MATRICES, INSTANCE, HUMAN, GIVEN)
 
 HUMAN_LABELS = ("aggregate", "random1", "random2", "random3", "worst", "noisy")
 """Sets of labels that people gave: the first five for CIFAR-10, the last for CIFAR-100 (Wei et al. 2022)."""
+
+
+LONGEST_TEXT = 100
+"""Characters; a rate to the last bit has two dozen."""
 
 
 @dataclass(frozen=True, order=True)
@@ -86,7 +90,11 @@ def parse(text: str) -> Noise:
     noiseproof.errors.NoiseproofError: noise 'pair:0.4': unknown kind 'pair'; did you mean 'pairflip'?
     """
     if not isinstance(text, str):
-        raise NoiseproofError(f"a noise text must be a string such as 'symmetric:0.4', got {text!r}")
+        raise NoiseproofError(f"a noise text must be a string such as 'symmetric:0.4', got {shown(text)}")
+    if len(text) > LONGEST_TEXT:
+        raise NoiseproofError(
+            f"a noise text may have {LONGEST_TEXT} characters, got {len(text)}: {text[:40]!r}..."
+        )
     kind, colon, level = (part.strip() for part in text.strip().partition(":"))
     kind = kind.lower()
     if kind not in KINDS:

@@ -78,7 +78,7 @@ def check_transition_matrix(matrix: ArrayLike) -> Matrix:
     """
     try:
         checked = np.asarray(matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:
         raise NoiseproofError(f"a transition matrix must be a square array of numbers: {error}") from None
     if checked.ndim != 2 or checked.shape[0] != checked.shape[1] or checked.shape[0] < 2:
         raise NoiseproofError(

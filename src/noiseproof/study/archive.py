@@ -14,7 +14,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.locks import Locks
-from noiseproof.study.record import Record, read_record
+from noiseproof.study.record import Record, read_record, write_record
 from noiseproof.study.study import Study
 from noiseproof.training import Checkpoint
 from noiseproof.training.checkpoint import load, save
@@ -33,9 +33,13 @@ class Identity:
 
     @classmethod
     def parse(cls, text: str, *, where: str) -> Identity:
-        """Read back what ``str`` gave."""
-        content = json.loads(text)
-        return cls(RunConfiguration.read(content["config"], where=where), content["fingerprint"])
+        """Read back what ``str`` gave; raises `NoiseproofError` that names ``where`` for anything else."""
+        try:
+            content = json.loads(text)
+            config, fingerprint = content["config"], str(content["fingerprint"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise NoiseproofError(f"{where}: it does not say which run it is of") from None
+        return cls(RunConfiguration.read(config, where=where), fingerprint)
 
     def differences(self, other: Identity) -> list[str]:
         """Name what differs, but for loss, noise and seed."""
@@ -155,7 +159,7 @@ class Archive:
 
     def add(self, record: Record) -> None:
         """Write the record of a finished run, then remove its checkpoint."""
-        write_atomically(self.runs / f"{record.config.id}.json", record.model_dump_json(indent=1) + "\n")
+        write_record(record, self.runs / f"{record.config.id}.json")
         self.forget_checkpoint(record.config.id)
 
     def forget_checkpoint(self, run_id: str) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field, field_validator, model_validator
 
 from noiseproof import data, losses, noise
-from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.errors import LONGEST_SHOWN, NoiseproofError, did_you_mean
 from noiseproof.models import Model
 from noiseproof.schema import Schema
 from noiseproof.study.configuration import RunConfiguration
@@ -20,6 +20,10 @@ from noiseproof.training import Recipe
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+
+
+MOST_RUNS = 20_000
+"""Of a study; more would take minutes to list."""
 
 
 class Study(Schema):
@@ -57,6 +61,13 @@ class Study(Schema):
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(int(seed) for seed in _distinct(map(str, seeds), str))
+
+    @model_validator(mode="after")
+    def _not_too_many(self) -> Study:
+        number = len(self.seeds) * len(self.losses) * len(self.noises)
+        if number > MOST_RUNS:
+            raise ValueError(f"a study may have {MOST_RUNS} runs, got {number}")
+        return self
 
     @model_validator(mode="after")
     def _distinct_ids(self) -> Study:
@@ -97,12 +108,12 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
             raise NoiseproofError(f"unknown study {name!r}; {offer} (a study of your own ends in .toml)")
         try:
             text = path.read_text()
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # a name may hold what no file's name does
             raise NoiseproofError(f"{where} cannot be read: {error}") from None
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise NoiseproofError(f"{where} is not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as error:  # too long a number, too deep a table
+        raise NoiseproofError(f"{where} is not valid TOML: {str(error)[:LONGEST_SHOWN]}") from None
     return changed(content, changes or {}, where=where)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickletools
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import write_atomically
@@ -15,6 +18,9 @@ from noiseproof.training.history import History
 from noiseproof.training.stack import State
 
 MAGIC = b"noiseproof checkpoint 1\n"
+
+MOST_TUPLES = 20_000
+"""Of a checkpoint; a ResNet-18 has 1,000. A tuple that is deep crashes Python as a dictionary's key."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,29 @@ def load(path: Path) -> Checkpoint:
     if not stored.startswith(MAGIC) or hashlib.sha256(raw).digest() != digest:
         raise damaged
     try:
+        if _tuples(raw) > MOST_TUPLES:
+            raise damaged
         content = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
-        return Checkpoint(**content | {"history": History.read(content["history"], where=str(path))})
+        history = History.read(content["history"], where=str(path))
+        checkpoint = Checkpoint(**content | {"history": history})
     except Exception as error:  # what torch.load raises for odd bytes is not documented
         raise damaged from error
+    if not _is_well_typed(checkpoint):
+        raise damaged
+    return checkpoint
+
+
+def _tuples(raw: bytes) -> int:
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        (pickled,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+        opcodes = pickletools.genops(archive.read(pickled))
+        return sum(opcode.name.startswith("TUPLE") for opcode, _, _ in opcodes)
+
+
+def _is_well_typed(checkpoint: Checkpoint) -> bool:
+    facts = (checkpoint.identity, str), (checkpoint.step, int), (checkpoint.seconds, float)
+    states = checkpoint.parameters, checkpoint.buffers, checkpoint.momentum, checkpoint.counts
+    return all(isinstance(value, kind) for value, kind in facts) and all(
+        isinstance(state, dict) and all(isinstance(value, Tensor) for value in state.values())
+        for state in states
+    )
