@@ -15,6 +15,7 @@ PACKAGE = Path(noiseproof.__file__).parent
 LAYERS = (
     {"errors"},
     {"files", "schema", "interruption"},
+    {"sealed"},
     {"noise"},
     {"losses", "data", "models"},
     {"training", "certificates"},

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
-from noiseproof.files import write_atomically
 from noiseproof.noise import INSTANCE, Audit, Noise
 from noiseproof.schema import Schema
+from noiseproof.sealed import read_sealed, write_sealed
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.provenance import Provenance
 from noiseproof.training import History
@@ -113,8 +111,7 @@ class Record(Schema):
 
 def write_record(record: Record, path: Path) -> None:
     """Write a record as JSON, with a checksum of all that it says."""
-    content = record.model_dump(mode="json")
-    write_atomically(path, json.dumps(content | {"checksum": _checksum(content)}, indent=1) + "\n")
+    write_sealed(record, path)
 
 
 def read_record(path: Path) -> Record:
@@ -123,24 +120,7 @@ def read_record(path: Path) -> Record:
     A record without a checksum, as they were before there was one, is read as it stands.
     """
     damaged = f"record {str(path)!r} is damaged"
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise NoiseproofError(f"{damaged} ({error})") from None
-    has_checksum = isinstance(content, dict) and "checksum" in content
-    checksum = content.pop("checksum") if has_checksum else None
-    record = Record.read(content, where=damaged)
+    record = read_sealed(Record, path, where=damaged)
     if record.config.id != path.stem:
         raise NoiseproofError(f"{damaged}: it is of run {record.config.id!r}")
-    # a flipped bit may turn one valid number into another
-    if has_checksum and checksum != _checksum(content):
-        raise NoiseproofError(
-            f"{damaged}: it does not say what was written (if it was edited on purpose, delete its checksum)"
-        )
     return record
-
-
-def _checksum(content: dict[str, Any]) -> str:
-    """Give the SHA-256 of a record's JSON, however it is laid out."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()

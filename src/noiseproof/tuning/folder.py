@@ -13,7 +13,7 @@ from noiseproof.files import make_folder, write_atomically
 from noiseproof.training import Checkpoint
 from noiseproof.training.checkpoint import load, save
 from noiseproof.tuning.search import Search
-from noiseproof.tuning.trial import Trial, file_name, read_trial
+from noiseproof.tuning.trial import Trial, read_trial, write_trial
 
 
 class Folder:
@@ -91,7 +91,7 @@ class Folder:
 
     def add(self, trial: Trial) -> None:
         """Write a finished trial, then remove the checkpoint of its run."""
-        write_atomically(self.trials / file_name(trial.number), trial.model_dump_json(indent=1) + "\n")
+        write_trial(trial, self.trials)
         (self.checkpoints / f"{trial.run.config.id}.pt").unlink(missing_ok=True)
 
     def under_way(self, identities: dict[str, str]) -> dict[str, Checkpoint]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal, Self
 
@@ -10,6 +9,7 @@ from pydantic import model_validator
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.schema import Schema
+from noiseproof.sealed import read_sealed, write_sealed
 from noiseproof.study import Record
 
 
@@ -45,15 +45,16 @@ class Trial(Schema):
 
 def read_trial(path: Path) -> Trial:
     """Read a trial; raises `NoiseproofError` that names the file if it is damaged or of another number."""
-    where = f"trial {str(path)!r} is damaged"
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise NoiseproofError(f"{where} ({error})") from None
-    trial = Trial.read(content, where=where)
+    damaged = f"trial {str(path)!r} is damaged"
+    trial = read_sealed(Trial, path, where=damaged)
     if file_name(trial.number) != path.name:
-        raise NoiseproofError(f"{where}: it is number {trial.number}")
+        raise NoiseproofError(f"{damaged}: it is number {trial.number}")
     return trial
+
+
+def write_trial(trial: Trial, folder: Path) -> None:
+    """Write a trial into a folder, with a checksum of all that it says."""
+    write_sealed(trial, folder / file_name(trial.number))
 
 
 def file_name(number: int) -> str:
