@@ -22,7 +22,7 @@ from noiseproof.cli.app import app
 from noiseproof.losses import parse, presets
 from noiseproof.models import Model
 from noiseproof.report import published
-from noiseproof.study import Study, built_in_studies
+from noiseproof.study import Record, Study, built_in_studies
 from noiseproof.training import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +105,7 @@ def test_the_fields_of_a_study_are_listed_with_their_defaults() -> None:
     [
         ("studies.md", "study", built_in_studies()),
         ("studies.md", "name", [cls.model_fields["name"].default for cls in get_args(get_args(Model)[0])]),
+        ("studies.md", "part", [*Record.model_fields, "checksum"]),
         ("noise.md", "text", noise.KINDS),
         ("data.md", "text", data.DATASETS),
     ],
