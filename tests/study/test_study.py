@@ -145,6 +145,12 @@ def test_the_protocols_of_ma_et_al(name: str, model: Network, recipe: dict[str, 
     assert len(study.runs()) == 12 * 8 * 3
 
 
+def test_human_labels_have_the_studys_losses_network_and_recipe() -> None:
+    people, drawn = load_study("cifar10n"), load_study("cifar10")
+    assert people.noises == ("human:aggregate", "human:random1", "human:worst")
+    assert people.model_copy(update={"noises": drawn.noises, "title": drawn.title}) == drawn
+
+
 def losses_of_ma_et_al(p: Tensor, p_y: Tensor, of: str) -> list[Tensor]:
     """Their code's values for their configs/ of a data set, in the order of its study."""
 
