@@ -108,7 +108,7 @@ def test_the_command_line_says_which_file_and_goes_on_when_there_is_room(
     sizes = {path.suffix: path.stat().st_size for path in (tmp_path / "alone" / "runs").iterdir()}
     # a limit on a file's size stops a write half way, as a full disk does
     for largest, stopped in (
-        (100, "study.json"),
+        (100, ".process"),  # what the process says of itself
         (sizes[".json"] // 2, ".pt"),
         (sizes[".json"] + 100, ".pt"),
     ):

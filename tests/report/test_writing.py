@@ -57,7 +57,13 @@ def archive(tmp_path: Path) -> Archive:
 def test_exactly_these_files_are_written(reported: Path) -> None:
     assert set(contents(reported / "report")) == FILES
     assert all(contents(reported / "report").values())
-    assert {path.name for path in reported.iterdir()} == {"study.json", "runs", "checkpoints", "locks", "report"}
+    assert {path.name for path in reported.iterdir()} == {
+        "study.json",
+        "runs",
+        "checkpoints",
+        "locks",
+        "report",
+    }
 
 
 def test_a_report_is_rebuilt_from_the_records_to_the_byte(reported: Path, tmp_path: Path) -> None:

@@ -44,10 +44,17 @@ class Locks:
         self.mark.unlink(missing_ok=True)
 
     def announce(self, text: str) -> None:
-        """Say that this process is at work, and on what; for `others` to read."""
+        """Say that this process is at work, and on what; for `others` to read.
+
+        An `OSError`, as of a full disk, names the file.
+        """
         while not self._acquire(self.mark):  # somebody took it for one that a dead process left
             continue
-        self.mark.write_text(text)
+        try:
+            self.mark.write_text(text)
+        except OSError as error:
+            error.filename = str(self.mark)  # writing knows of no name
+            raise
 
     def others(self) -> Iterator[str]:
         """Give what every other process said that is at work here; what a dead one left is removed.
