@@ -60,7 +60,10 @@ def test_what_is_no_json_is_named(path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "fault"),
-    [("[]", "input should be a valid dictionary"), ('{"gram": 3, "checksum": ""}', "unknown field 'gram'; did you mean 'grams'")],
+    [
+        ("[]", "input should be a valid dictionary"),
+        ('{"gram": 3, "checksum": ""}', "unknown field 'gram'; did you mean 'grams'"),
+    ],
 )
 def test_what_is_of_another_schema_is_named(path: Path, text: str, fault: str) -> None:
     path.write_text(text)
