@@ -46,8 +46,11 @@ def work(order):
 print("ready", flush=True)
 for line in iter(sys.stdin.readline, ""):
     order = json.loads(line)
-    child = os.fork()
-    if child == 0:
+    children = []
+    while len(children) < order["at_once"]:
+        children.append(os.fork())
+        if children[-1]:
+            continue
         code = 70
         try:
             work(order)
@@ -61,18 +64,23 @@ for line in iter(sys.stdin.readline, ""):
             os._exit(code)
     if order["kill_after"] is not None:
         time.sleep(order["kill_after"])
-        os.kill(child, signal.SIGKILL)
-    _, status, used = os.wait4(child, 0)
-    print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_maxrss // 1024]), flush=True)
+        os.kill(children[0], signal.SIGKILL)
+    waited = [os.wait4(child, 0)[1:] for child in children]
+    codes = [os.waitstatus_to_exitcode(status) for status, _ in waited]
+    print(json.dumps([codes, max(used.ru_maxrss for _, used in waited) // 1024]), flush=True)
 """
 """Imports everything once and forks for each order, so that a process costs next to nothing."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: its exit code or minus its signal, what it wrote, and the memory it took."""
+    """How a process ended: its exit code or minus its signal, what it wrote, and the memory it took.
+
+    ``others``: the codes of those that ran at once with it; a signal is sent to the first alone.
+    """
 
     code: int
+    others: list[int]
     out: str
     err: str
     megabytes: int
@@ -109,6 +117,7 @@ def process(server: subprocess.Popen[str], tmp_path: Path) -> Process:
         kill_after: float | None = None,
         largest_file: int | None = None,
         stdout: str = "stdout",
+        at_once: int = 1,
     ) -> Ended:
         order = {
             "arguments": arguments,
@@ -117,14 +126,15 @@ def process(server: subprocess.Popen[str], tmp_path: Path) -> Process:
             "kill_after": kill_after,
             "largest_file": largest_file,
             "stdout": stdout,
+            "at_once": at_once,
         }
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.write(json.dumps(order) + "\n")
         server.stdin.flush()
-        exit_code, megabytes = json.loads(server.stdout.readline())
+        (exit_code, *others), megabytes = json.loads(server.stdout.readline())
         out = "" if stdout.startswith("/") else (folder / stdout).read_text()
-        return Ended(exit_code, out, (folder / "stderr").read_text(), megabytes)
+        return Ended(exit_code, others, out, (folder / "stderr").read_text(), megabytes)
 
     return run
 

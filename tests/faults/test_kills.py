@@ -65,3 +65,24 @@ def test_killed_at_random_moments_it_ends_as_if_left_alone(
         assert json.loads((out / "study.json").read_text())["title"] == "tiny"
         assert "2 of 2 runs done" in ended.out
     print(f"{killed} kills in {studies} studies")
+
+
+@pytest.mark.slow
+def test_three_at_once_of_which_one_is_killed_end_as_one_left_alone(
+    process: Callable[..., Any], histories: Callable[[Path], dict[str, Any]], tmp_path: Path
+) -> None:
+    moments = random.Random(3)
+    assert process("run", "tiny.toml", "--out", "alone").code == 0
+    undisturbed = histories(tmp_path / "alone")
+    killed = 0
+    for study in range(15):
+        out = tmp_path / str(study)
+        moment = moments.uniform(0, 0.5)
+        ended = process("run", "tiny.toml", "--out", str(out), kill_after=moment, at_once=3)
+        killed += ended.code == -signal.SIGKILL
+        assert ended.code in (0, -signal.SIGKILL), ended.err
+        assert ended.others == [0, 0], ended.err
+        assert histories(out) == undisturbed
+        assert list(out.rglob("*.pt")) == []
+    assert killed
+    print(f"{killed} of 15 times killed beside two others")
