@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
 
@@ -24,6 +26,7 @@ def rows_of(script: str, out: Path, *arguments: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_throughput(tmp_path: Path) -> None:
     rows = rows_of(
         "train_throughput.py", tmp_path / "t.csv", "--no-compile", "--runs", "2", "--seconds", "0.01"

@@ -449,5 +449,5 @@ def test_a_full_disk_is_one_line_and_not_the_users_fault(
     monkeypatch.setattr(os, "fsync", full)
     ran = cli("run", "tiny.toml")
     assert (ran.returncode, ran.stdout) == (1, "")
-    assert re.fullmatch("error: .*No space left on device\n", ran.stderr)
+    assert re.fullmatch("error: No space left on device: out/tiny/study.json\n", ran.stderr)
     assert contents(here / "out") == {}

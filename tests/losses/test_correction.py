@@ -482,7 +482,7 @@ def test_a_correction_for_another_number_of_classes_can_be_half_of_an_apl(
         (
             "forward(ce, noise='asymmetric:0.4')",
             "asymmetric noise needs its class map, such as classes='cifar10'; known are cifar10, cifar100,"
-            " digits at column 1",
+            " digits, mnist, fashion-mnist at column 1",
         ),
         (
             "forward(ce, noise='asymmetric:0.4', classes='cifar')",

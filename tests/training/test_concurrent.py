@@ -174,7 +174,11 @@ def test_the_global_random_states_are_never_touched(
 
 
 @pytest.mark.parametrize("precision", ["double"], indirect=True)
-@pytest.mark.parametrize("steps", [0, 1, 4, 6, 9])
+@pytest.mark.parametrize(
+    ("network", "steps"),
+    [*(("mlp", steps) for steps in (0, 1, 4, 6, 9)), ("resnet", 6)],
+    indirect=["network"],
+)
 @pytest.mark.parametrize("direction", ["to the stack", "from the stack", "to itself"])
 def test_checkpoints_go_from_one_engine_to_the_other(
     make_run: MakeRun,

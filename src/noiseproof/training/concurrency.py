@@ -144,9 +144,9 @@ def _measured(training: ConcurrentTraining) -> Trial:
 
 
 def free_memory(device: torch.device) -> None:
-    """Give back what trainings held that are gone."""
-    gc.collect()  # an engine and its graphs refer to each other
+    """Give back a GPU's memory that trainings held which are gone; on a CPU it goes back by itself."""
     if device.type == "cuda":
+        gc.collect()  # an engine and its graphs refer to each other
         torch.cuda.empty_cache()
 
 
