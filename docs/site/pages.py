@@ -32,9 +32,10 @@ def pages(folder: str) -> list[str]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the reports with their figures, which lie outside of docs/."""
+    """Add the reports with their figures and their pages to look at, which lie outside of docs/."""
     for report in REPORTS:
-        for path in (report, *sorted(report.parent.glob("*.png"))):
+        folder = report.parent
+        for path in (report, *sorted(folder.glob("*.png")), *folder.glob("index.html")):
             files.append(File.generated(config, uri(path), abs_src_path=str(path)))
 
 
