@@ -98,6 +98,11 @@ def test_a_report_leaves_out_what_needs_the_clean_labels_and_says_so(as_given: t
     assert [table.name for table in written.tables] == ["table_given", "table_instance"]
     assert [sentence in " ".join(table.notes) for table in written.tables] == [True, False]
     assert sentence in (written.folder / "table_given.md").read_text()
+    assert written.claims == ()
+    assert (
+        "The study's claims are about symmetric and asymmetric" in (written.folder / "report.md").read_text()
+    )
+    assert "claims are about symmetric and asymmetric" in written.page.read_text()
     names = {path.stem for path in written.folder.glob("*.png")}
     assert names == {"figure_given", "figure_instance", "memorization_instance"}
     assert (written.folder / "table_given.csv").read_text().startswith("loss,given,given_std\n")

@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from noiseproof.certificates import Certificate
 from noiseproof.losses import CATALOGUE
 from noiseproof.report import Comparison, Report, Table
+from noiseproof.report.claims import NOT_ASKED
 from noiseproof.report.tables import entry_text
 from noiseproof.study import Record
 from noiseproof.tuning import Findings
@@ -31,6 +32,9 @@ def show_report(report: Report) -> None:
         for note in table.notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
         console.print()
+    if not report.claims:
+        console.print(f"[dim]{NOT_ASKED}[/]", highlight=False, soft_wrap=True)
+        return
     claims = Grid("the study's claims", "ours", "study")
     for claim, ours, study in report.claims:
         verdicts = [f"[{STYLES[verdict.answer]}]{verdict.answer}[/]" for verdict in (ours, study)]

@@ -75,6 +75,7 @@ def assemble(
         class_map=_checked_map(name, class_map or {}, len(names)),
         mean=mean,
         std=std,
+        canonical=None,
         given_labels=labels.get("given"),
         labels_are_clean=labels_are_clean,
     )

@@ -20,9 +20,10 @@ class Dataset:
     ``*_images``: uint8 or float32, ``(N, C, H, W)``. ``*_labels``: int64, ``(N,)``, in 0..K-1.
     ``class_names``: K names. ``class_map``: which class asymmetric noise turns into which; empty where nobody
     says. ``mean``, ``std``: per channel, in the images' units, to normalize by. ``canonical``: whether the
-    files are the published ones. ``given_labels``: labels of the training images as somebody gave them, right
-    or wrong, where there are such beside the clean ones. ``labels_are_clean``: False if the training labels
-    are themselves of that kind, and the clean ones are not known.
+    files are the published ones; None for data that was not published. ``given_labels``: labels of the
+    training images as somebody gave them, right or wrong, where there are such beside the clean ones.
+    ``labels_are_clean``: False if the training labels are themselves of that kind, and the clean ones are not
+    known.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Dataset:
     class_map: Mapping[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    canonical: bool = True
+    canonical: bool | None = True
     given_labels: NDArray[np.int64] | None = None
     labels_are_clean: bool = True
 

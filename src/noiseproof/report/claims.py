@@ -31,6 +31,8 @@ NORMALIZED_FORM = {"CE": "NCE", "FL": "NFL"}
 MAE_PAIRS = ("NFL+MAE", "NCE+MAE")
 RCE_PAIRS = ("NFL+RCE", "NCE+RCE")
 
+NOT_ASKED = "The study's claims are about symmetric and asymmetric noise, of which there is none here."
+
 Answer = Literal["holds", "fails", "not enough data"]
 
 
@@ -202,6 +204,13 @@ def mae_pairs_overtake_later(results: Results) -> tuple[bool, str]:
     rows = {loss: _accuracies(results, loss, ASYMMETRIC) for loss in (*MAE_PAIRS, *NORMALIZED_FORM)}
     columns = list(zip(*rows.values(), strict=True))
     return all(min(column[:2]) > max(column[2:]) for column in columns), _by_rate("accuracy", rows)
+
+
+def judge(results: Results, study: Results) -> tuple[tuple[Claim, Verdict, Verdict], ...]:
+    """Ask every claim of ours and of the study's results; none if there is no noise that they are about."""
+    if not {SYMMETRIC, ASYMMETRIC}.intersection(results.kinds):
+        return ()
+    return tuple((claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
 
 
 def _rates(results: Results, kind: str) -> list[float]:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from noiseproof.study import Record
 
+FILES = {True: "canonical", False: "not the canonical ones", None: "one's own"}
+
 
 def origin(records: Sequence[Record]) -> dict[str, str]:
     """Give each fact by its name, such as ``{"seeds": "0; 1; 2"}``; values that differ are all listed."""
     facts = {
         "data": [f"{r.data.name}, fingerprint {r.data.fingerprint[:12]}" for r in records],
-        "files": ["canonical" if r.data.canonical else "not the canonical ones" for r in records],
+        "files": [FILES[r.data.canonical] for r in records],
         "network": [r.config.model.model_dump_json() for r in records],
         "recipe": [r.config.recipe.model_dump_json() for r in records],
         "device": [f"{r.provenance.device}, {r.provenance.threads} threads" for r in records],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import make_folder, write_atomically
-from noiseproof.report.claims import CLAIMS, Claim, Verdict
+from noiseproof.report.claims import NOT_ASKED, Claim, Verdict, judge
 from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
@@ -49,7 +49,7 @@ def write_report(folder: Path) -> Report:
         table(results, kind, name=TABLE_NAMES.get(kind, f"table_{kind}"), study=matching)
         for kind in results.kinds
     )
-    judged = tuple((claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
+    judged = judge(results, study)
     for each in built:
         write_atomically(target / f"{each.name}.csv", to_csv(each))
         write_atomically(target / f"{each.name}.md", to_markdown(each))
@@ -106,14 +106,13 @@ def _markdown(
     parts = [f"# {results.data}: losses under label noise\n"]
     parts += [to_markdown(each) for each in built]
     parts.append("## Claims of the study\n")
-    parts.append("| claim | ours | study |\n| --- | --- | --- |")
-    parts.append(
-        "\n".join(
+    if judged:
+        parts.append("| claim | ours | study |\n| --- | --- | --- |")
+        parts += [
             f"| {claim.statement} ({claim.section}) | {ours.answer} | {study.answer} |"
             for claim, ours, study in judged
-        )
-        + "\n\nThe figures behind each verdict are in `claims.csv`.\n"
-    )
+        ]
+    parts.append("\nThe figures behind each verdict are in `claims.csv`.\n" if judged else f"{NOT_ASKED}\n")
     if beside is not None:
         both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
         asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)

@@ -18,14 +18,14 @@ from noiseproof.training import History
 
 
 class DataFacts(Schema):
-    """Which data it was; ``canonical`` is whether the files were the published ones.
+    """Which data it was; ``canonical`` is whether the files were the published ones, None if none were.
 
     ``class_map`` is which class asymmetric noise turns into which. Old records have neither it nor the names.
     """
 
     name: str
     fingerprint: str
-    canonical: bool
+    canonical: bool | None
     train_size: int
     test_size: int
     class_names: tuple[str, ...] | None = None

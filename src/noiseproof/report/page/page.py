@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noiseproof import __version__
-from noiseproof.report.claims import Claim, Verdict
+from noiseproof.report.claims import NOT_ASKED, Claim, Verdict
 from noiseproof.report.comparison import Comparison
 from noiseproof.report.page.curves import panels, thinning
 from noiseproof.report.page.headline import findings, lead
@@ -52,6 +52,7 @@ def render_page(
         unverified=[str(setting) for setting in results.noises if setting in results.unverified],
         every=thinning(results),
         judged=judged,
+        not_asked=NOT_ASKED,
         matrices=matrices(records, results.noises),
         picture=picture,
         origin=origin(records),
