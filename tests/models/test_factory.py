@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import sys
@@ -239,3 +240,30 @@ def test_a_network_is_built_for_the_first_time_in_a_folder_of_its_own(
     monkeypatch.chdir(other)
     with pytest.raises(NoiseproofError, match=r"^there is no module 'my_nets' for 'my_nets:told'$"):
         Factory(path="my_nets:told").check(SHAPE, 3)
+
+
+def test_code_of_ones_own_is_noted_and_a_change_is_noticed(here: Path) -> None:
+    given = Factory(path="my_nets:told")
+    first = given.pinned()
+    assert (given.code, first.path) == (None, given.path)
+    assert first.code == hashlib.sha256((here / "my_nets.py").read_bytes()).hexdigest()[:12]
+    assert first.pinned() == first
+    with (here / "my_nets.py").open("a") as file:
+        file.write("\n# deeper\n")
+    second = given.pinned()
+    assert second.code not in (None, first.code)
+    with pytest.raises(
+        NoiseproofError, match=f"is other code than it was: {second.code}, expected {first.code}"
+    ):
+        first.pinned()
+
+
+def test_code_of_a_package_is_known_by_its_version() -> None:
+    assert Factory(path="torch.nn:Flatten").pinned().code is None
+    assert Factory(path="math:sqrt").pinned().code is None
+
+
+def test_pinning_leaves_the_global_random_states() -> None:
+    before = torch.get_rng_state()
+    Factory(path="my_nets:told").pinned()
+    assert torch.equal(torch.get_rng_state(), before)

@@ -780,3 +780,21 @@ def test_missing_data_leaves_no_folder_behind(tmp_path: Path) -> None:
     with pytest.raises(NoiseproofError, match="does not exist"):
         conduct(load_study("cifar10"), tmp_path / "out", data_dir=tmp_path / "nowhere")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_network_of_ones_own_that_was_changed_is_another_configuration(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: Callable[..., Study]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "nets_to_change.py"
+    source.write_text(
+        "from torch import nn\ndef make(): return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))\n"
+    )
+    ours = changed(
+        study,
+        {"model": {"name": "factory", "path": "nets_to_change:make"}, "losses": ["ce"], "recipe.epochs": 1},
+    )
+    assert conduct(ours, tmp_path / "out").ended == "finished"
+    source.write_text(source.read_text().replace("nn.Linear", "nn.ReLU(), nn.Linear"))
+    with pytest.raises(NoiseproofError, match=r"holds runs of another configuration \(model\.code = "):
+        conduct(ours, tmp_path / "out")

@@ -71,6 +71,7 @@ def conduct_on_ray(
         raise NoiseproofError(f"on a cluster the device must be auto, cpu or cuda, got {device!r}")
     ray = _ray()
     address = "" if ray.is_initialized() else _address()
+    study = study.pinned()
     dataset = data.load(study.data, data_dir)
     check_data(study, dataset)
     archive = Archive(out.resolve())

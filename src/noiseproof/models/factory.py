@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, JsonValue, field_validator
@@ -28,6 +30,9 @@ class Factory(Network):
     run's seed, though it uses the global generators. Modules are found in the current folder first, as
     ``python -m`` finds them. A record names the code but doesn't hold it, and to read one imports nothing.
 
+    ``code``: twelve digits of the SHA-256 of the module's file, noted when a training begins, so that runs of
+    a network that was changed meanwhile are not taken for the same. None for code of an installed package.
+
     >>> Factory(path="torch.nn:Flatten", options={"start_dim": 2}).build((1, 8, 8), 10)
     Flatten(start_dim=2, end_dim=-1)
     """
@@ -35,6 +40,7 @@ class Factory(Network):
     name: Literal["factory"] = "factory"
     path: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
+    code: str | None = None
     opaque: ClassVar[bool] = True
 
     @field_validator("path")
@@ -92,6 +98,15 @@ class Factory(Network):
         network = self.initialized(image_shape, num_classes, seed=0)
         with global_randomness(0):
             self._check_logits(network, image_shape, num_classes)
+
+    def pinned(self) -> Self:
+        """Note which code it is; raises `NoiseproofError` if it can't be imported, or is other code now."""
+        with global_randomness(0), _current_folder_first():
+            self._imported()
+        code = _code(sys.modules[self.path.partition(":")[0]])
+        if self.code not in (None, code):
+            raise NoiseproofError(f"{self.path} is other code than it was: {code}, expected {self.code}")
+        return self.model_copy(update={"code": code})
 
     def _imported(self) -> Callable[..., Any]:
         name, _, attributes = self.path.partition(":")
@@ -152,6 +167,18 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter] | N
     except (TypeError, ValueError):  # compiled code may have no signature
         return None
     return {name: p for name, p in parameters.items() if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)}
+
+
+def _code(module: ModuleType) -> str | None:
+    """Give a hash of a module's file, or None if it is installed or no file."""
+    source = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None
+    if source is None:
+        return None
+    path = Path(source).resolve()
+    installed = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
+    if any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
+        return None
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def _callables(found: ModuleType | type) -> list[str]:

@@ -116,6 +116,7 @@ def conduct(
     """
     pace = Pace(time_budget)
     chosen = choose_device(device)
+    study = study.pinned()
     runs = _chosen_runs(study, only)
     if dataset is None:
         dataset = data.load(study.data, data_dir)

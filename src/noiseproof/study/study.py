@@ -74,6 +74,10 @@ class Study(Schema):
         _distinct((run.id for run in self.runs()), str)
         return self
 
+    def pinned(self) -> Study:
+        """Give the same study with its network's code noted, if that is not ours."""
+        return self.model_copy(update={"model": self.model.pinned()})
+
     def runs(self) -> list[RunConfiguration]:
         """List every run, the first seed's first, so that an unfinished study has whole tables.
 

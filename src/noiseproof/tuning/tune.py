@@ -75,6 +75,7 @@ def tune(
         raise NoiseproofError(f"the number of trials must be at least 1, got {trials}")
     require_optuna()
     chosen = choose_device(device)
+    search = search.model_copy(update={"model": search.model.pinned()})
     if dataset is None:
         dataset = data.load(search.data, data_dir)
     elif dataset.name != data.label(search.data):
