@@ -434,8 +434,8 @@ def test_audit_of_cifar10(cli: Run, cifar10: Path) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_a_path_with_brackets_is_printed_as_it_is(cli: Run) -> None:
-    ran = cli("train", "--loss", "ce", "--epochs", "1", "--out", "try[red]")
-    assert f"record in {Path('try[red]') / 'runs' / 'ce_none_seed-0.json'}" in ran.stdout
+    ran = cli("train", "--loss", "ce", "--noise", "symmetric:0.4", "--epochs", "1", "--out", "try[red]")
+    assert f"record in {Path('try[red]') / 'runs' / 'ce_symmetric-0.4_seed-0.json'}" in ran.stdout
     report = cli("report", "try[red]").stdout
     assert f"{Path('try[red]') / 'report' / 'claims.csv'}" in report
 

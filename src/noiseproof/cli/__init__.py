@@ -1,4 +1,4 @@
-"""The command line: ``noiseproof run``, ``train``, ``tune``, ``report``, ``losses``, ``audit``."""
+"""The command line, ``noiseproof COMMAND``: ``commands`` has a file for each."""
 
 from noiseproof.cli.app import main
 

@@ -1,0 +1,45 @@
+"""``noiseproof certify``: what a loss is, by computation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noiseproof.cli.options import Classes
+
+
+def certify(
+    loss: Annotated[str, typer.Argument(help="A loss text, such as 'nce+mae', or all for the catalogue.")],
+    classes: Classes = 10,
+    figure: Annotated[
+        Path | None, typer.Option(help="Draw the gradients into this .png, .svg or .pdf file.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Compute what a loss is: range, symmetry, noise tolerance, gradients; and hold its claims against it."""
+    from noiseproof import certificates
+    from noiseproof.certificates.figure import check_format, draw_gradients
+    from noiseproof.cli.display import show_certificate
+    from noiseproof.losses import CATALOGUE, parse
+
+    if figure is not None:
+        check_format(figure)
+    chosen = [parse(text) for text in (CATALOGUE if loss.strip().lower() == "all" else [loss])]
+    found = []
+    for one in chosen:
+        found.append(certificates.certify(one, classes))
+        if not as_json:
+            refuted = certificates.refuted_claims(
+                one.properties(classes), found[-1], tight=type(one) in CATALOGUE.values()
+            )
+            show_certificate(found[-1], refuted)
+    if as_json:
+        import json
+
+        data = [json.loads(certificate.as_json()) for certificate in found]
+        typer.echo(json.dumps(data if len(data) > 1 else data[0], indent=2))
+    if figure is not None:
+        draw_gradients(found, figure)
+        typer.echo(f"figure in {figure}", err=as_json)

@@ -1,0 +1,70 @@
+"""``noiseproof train``: one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noiseproof.cli.conducting import conduct_live, finish
+from noiseproof.cli.durations import parse_duration
+from noiseproof.cli.options import NOISES, STUDIES, Data, DataDir, Device, TensorBoardDir, TimeBudget
+
+
+def train(
+    loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
+    data: Data = "digits",
+    noise: Annotated[str, typer.Option(help=NOISES)] = "none",
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs; by default those of the data set's study, or 50.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp, cnn4, cnn8, resnet18, resnet34, or a function of your own such as my_nets:make."
+        ),
+    ] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of a ResNet's first stage.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
+    ] = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    time_budget: TimeBudget = None,
+    tensorboard: TensorBoardDir = None,
+) -> None:
+    """Train one network with one loss under one noise."""
+    from noiseproof import data as data_sets
+    from noiseproof import losses
+    from noiseproof import noise as label_noise
+    from noiseproof.study import load_study, study_for
+
+    budget = None if time_budget is None else parse_duration(time_budget)
+    data_sets.check_name(data)
+    changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+    if model is not None:
+        changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
+    if width is not None:
+        changes["model.width"] = width
+    if epochs is not None:
+        changes["recipe.epochs"] = epochs
+    dataset = None
+    if data in STUDIES:
+        study = load_study(data, changes)
+    else:
+        # a slip in a text need not wait for the data
+        losses.parse(loss)
+        label_noise.parse(noise)
+        dataset = data_sets.load(data, data_dir)
+        study = study_for(dataset, changes)
+    (config,) = study.runs()
+    folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
+    outcome = conduct_live(study, folder, device, data_dir, budget, dataset=dataset, tensorboard=tensorboard)
+    if outcome.ended == "finished":
+        from noiseproof.cli.display import show_run
+        from noiseproof.study import Archive
+
+        show_run(Archive(folder).finished()[config.id], folder / "runs" / f"{config.id}.json")
+    finish(outcome, folder)

@@ -1,0 +1,89 @@
+"""``noiseproof tune``: the numbers in a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noiseproof.cli.conducting import finish
+from noiseproof.cli.durations import parse_duration
+from noiseproof.cli.options import NOISES, STUDIES, DataDir, Device, Settings, TimeBudget, parse_settings
+from noiseproof.errors import NoiseproofError
+
+
+def tune(
+    study: Annotated[
+        str,
+        typer.Argument(help=f"Data, network and recipe: a study ({', '.join(STUDIES)}) or a .toml file."),
+    ],
+    loss: Annotated[
+        str, typer.Option(help="A loss text with names where numbers stand, such as 'alpha*nce + beta*mae'.")
+    ],
+    noise: Annotated[
+        str | None, typer.Option(help=f"{NOISES} The study's by default, if it has but one.")
+    ] = None,
+    ranges: Annotated[
+        list[str] | None,
+        typer.Option("--range", help="Where a name is searched, such as alpha=0.1:10:log; may be repeated."),
+    ] = None,
+    trials: Annotated[int, typer.Option(help="Trials in all, those that are done included.")] = 50,
+    holdout: Annotated[
+        float, typer.Option(help="Share of the training set whose noisy labels give the scores.")
+    ] = 0.2,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides noise, split, initial weights, batches and search.")
+    ] = 0,
+    batch: Annotated[int, typer.Option(help="Trials proposed, and trained, together.")] = 8,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for trials and report; one of its own under out/tune by default."),
+    ] = None,
+    settings: Settings = None,
+    device: Device = "auto",
+    data_dir: DataDir = None,
+    time_budget: TimeBudget = None,
+) -> None:
+    """Search the numbers in a loss by held-out noisy labels, then print and write what was found."""
+    from noiseproof import tuning
+    from noiseproof.cli.display import show_findings
+    from noiseproof.cli.progress import ProgressDisplay
+    from noiseproof.interruption import Interruption
+    from noiseproof.study import load_study
+
+    budget = None if time_budget is None else parse_duration(time_budget)
+    if trials < 1:
+        raise NoiseproofError(f"--trials must be at least 1, got {trials}")
+    search = tuning.Search.of(
+        load_study(study, parse_settings(settings)),
+        loss,
+        noise=noise,
+        ranges=dict(_range(text) for text in ranges or ()),
+        seed=seed,
+        holdout=holdout,
+        batch=batch,
+    )
+    name = f"{Path(study).stem}_{search.noise.replace(':', '-')}_{search.hash}"
+    folder = out or Path("out") / "tune" / name
+    with Interruption() as interruption, ProgressDisplay() as display:
+        outcome = tuning.tune(
+            search,
+            folder,
+            trials=trials,
+            device=device,
+            data_dir=data_dir,
+            time_budget=budget,
+            interrupted=interruption.requested,
+            on_progress=display.show,
+        )
+    if outcome.runs_done:
+        show_findings(tuning.write_report(folder))
+    finish(outcome, folder)
+
+
+def _range(text: str) -> tuple[str, str]:
+    name, equals, range = (part.strip() for part in text.partition("="))
+    if not equals:
+        raise NoiseproofError(f"--range must be NAME=LOW:HIGH or NAME=LOW:HIGH:log, got {text!r}")
+    return name, range

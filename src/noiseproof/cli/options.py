@@ -1,0 +1,64 @@
+"""What several commands can be given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noiseproof.errors import NoiseproofError
+
+STUDIES = sorted(
+    entry.name.removesuffix(".toml")
+    for entry in resources.files("noiseproof").joinpath("study", "library").iterdir()
+    if entry.name.endswith(".toml")
+)
+"""The studies that come with the package, by the names of their files: reading them would import torch."""
+
+NOISES = "symmetric:0.4, asymmetric:0.3, pairflip:0.2, instance:0.4, human:worst, given or none."
+
+Data = Annotated[
+    str,
+    typer.Option(
+        help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH, folder:PATH@SIZE or npz:FILE."
+    ),
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the data set's files; without it they are downloaded.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Classes = Annotated[int, typer.Option(help="Number of classes K.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, such as recipe.epochs=5; may be repeated."),
+]
+TimeBudget = Annotated[
+    str | None, typer.Option(help="Save everything and stop after this long, such as 9m, 90s or 1h30m.")
+]
+TensorBoardDir = Annotated[
+    Path | None, typer.Option("--tensorboard", help="Folder for TensorBoard: each run's epochs.")
+]
+
+
+def parse_settings(texts: Iterable[str] | None) -> dict[str, Any]:
+    """Read what ``--set`` was given, values as TOML; raises `NoiseproofError` where there is no ``=``.
+
+    >>> parse_settings(["recipe.epochs=5", "losses = ['ce']", "title=no quotes"])
+    {'recipe.epochs': 5, 'losses': ['ce'], 'title': 'no quotes'}
+    """
+    return dict(_setting(text) for text in texts or ())
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import tomllib
+
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise NoiseproofError(f"--set must be NAME=VALUE, such as recipe.epochs=5, got {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):  # no TOML, so a text
+        return name.strip(), value.strip()
