@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -288,11 +289,14 @@ def test_train_prints_what_its_record_says(cli: Run, here: Path) -> None:
 def test_train_takes_a_network_by_its_name_or_by_an_import_path(
     cli: Run, here: Path, model: str, config: dict[str, object]
 ) -> None:
-    (here / "nets_in_this_folder.py").write_text(
+    source = (
         "from torch import nn\n\n"
         "def make(num_classes):\n"
         "    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(64, num_classes))\n"
     )
+    (here / "nets_in_this_folder.py").write_text(source)
+    if model != "cnn4":
+        config = config | {"code": hashlib.sha256(source.encode()).hexdigest()[:12]}
     ran = cli("train", "--loss", "ce", "--epochs", "1", "--model", model, "--out", "here")
     assert (ran.returncode, ran.stderr) == (0, "")
     assert read(here / "here" / "runs" / "ce_none_seed-0.json")["config"]["model"] == config

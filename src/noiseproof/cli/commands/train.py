@@ -59,6 +59,7 @@ def train(
         label_noise.parse(noise)
         dataset = data_sets.load(data, data_dir)
         study = study_for(dataset, changes)
+    study = study.pinned()
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
     outcome = conduct_live(study, folder, device, data_dir, budget, dataset=dataset, tensorboard=tensorboard)
