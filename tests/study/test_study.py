@@ -285,7 +285,7 @@ def test_what_is_written_reads_back() -> None:
         # choices
         ('"digits"', '"digit"', ["unknown data set 'digit'; did you mean 'digits'?"]),
         ('"digits"', '"cifar"', ["unknown data set 'cifar'; did you mean 'cifar10'?"]),
-        ('"mlp"', '"mpl"', ["'model'", "'mpl'", "'mlp', 'resnet18'"]),
+        ('"mlp"', '"mpl"', ["field 'model': unknown name 'mpl'; did you mean 'mlp'?"]),
         ('name = "mlp"', "", ["'model'", "'name'"]),
         # losses
         ('"ce"', '"cee"', ["unknown loss 'cee'", "did you mean 'ce'?"]),

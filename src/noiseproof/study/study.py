@@ -113,7 +113,8 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
         try:
             text = path.read_text()
         except (OSError, ValueError) as error:  # a name may hold what no file's name does
-            raise NoiseproofError(f"{where} cannot be read: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise NoiseproofError(f"{where} cannot be read: {reason}") from None
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # too long a number, too deep a table
