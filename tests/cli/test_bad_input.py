@@ -91,6 +91,7 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("train --loss ce --model json:dmps", ["'json' has no 'dmps'", "did you mean 'dumps'?"]),
         ("train --loss ce --model nowhere:", ["'nowhere:' must be MODULE:NAME, such as 'my_nets:make'"]),
         ("audit symmetric:1.2", ["got 1.2; the nearest valid rate is 1"]),
+        ("audit given", ["digits has one label for each image and none beside it"]),
         ("audit pair:0.2", ["did you mean 'pairflip'?"]),
         ("audit none --data cifr10", ["unknown data set 'cifr10'; did you mean 'cifar10'?"]),
         # devices
