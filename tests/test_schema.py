@@ -62,6 +62,7 @@ LINE: dict[str, Any] = {"start": {"x": 1}}
         ({"line": {"start": {"y": 1}}}, "field 'line.start.x' is missing"),
         ({"line": LINE, "point": []}, "unknown field 'point'; did you mean 'points'?"),
         ({"lien": LINE}, "unknown field 'lien'; did you mean 'line'? (and 1 more)"),
+        ({"line": LINE, "start": {"x": 1}}, "unknown field 'start'; did you mean 'line.start'?"),
         ({"line": LINE, "zzz": 1}, "unknown field 'zzz'; expected one of 'line', 'points', 'named'"),
         ({"line": {"strat": {"x": 1}}}, "unknown field 'line.strat'; did you mean 'start'? (and 1 more)"),
         (

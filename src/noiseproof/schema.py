@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Self, get_args
 
@@ -45,13 +46,18 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     place = ".".join(written)
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     if fault["type"] == "extra_forbidden":
-        offer = did_you_mean(written[-1], [name for option in schemas for name in option.model_fields])
-        return f"unknown field {shown(place)}; {offer}{more}"
+        return f"unknown field {shown(place)}; {_offer(written[-1], schemas)}{more}"
     if fault["type"] == "missing":
         return f"field {shown(place)} is missing{more}"
+    at = f"field {shown(place)}: " if place else ""
+    if fault["type"] == "union_tag_invalid":
+        context = fault["ctx"]
+        offer = did_you_mean(context["tag"], re.findall(r"'(.*?)'", context["expected_tags"]))
+        return f"{at}unknown name {shown(context['tag'])}; {offer}{more}"
     # pydantic prefixes what a validator of ours raised
     message = fault["msg"].removeprefix("Value error, ")[:LONGEST_MESSAGE]
-    at = f"field {shown(place)}: " if place else ""
+    if fault["type"] == "tuple_type":  # which no file can hold
+        message = "Input should be a list"
     values = fault["input"] if isinstance(fault["input"], list | tuple) else [fault["input"]]
     # our own validators name the value as a rule
     is_named = fault["type"] == "value_error" and any(repr(value) in message for value in values)
@@ -61,6 +67,15 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
         else f", got {shown(fault['input'])}"
     )
     return f"{at}{message[0].lower()}{message[1:]}{given}{more}"
+
+
+def _offer(name: str, schemas: Sequence[type[BaseModel]]) -> str:
+    """Offer a field in place of an unknown one: that of the same name a level below, or the nearest."""
+    fields = {field: info for schema in schemas for field, info in schema.model_fields.items()}
+    for field, info in fields.items():
+        if any(name in nested.model_fields for nested in _schemas_in(info.annotation)):
+            return f"did you mean {f'{field}.{name}'!r}?"
+    return did_you_mean(name, fields)
 
 
 def _follow(schema: type[BaseModel], path: Sequence[int | str]) -> tuple[list[str], list[type[BaseModel]]]:

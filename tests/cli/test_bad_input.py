@@ -31,7 +31,7 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
     [
         # studies
         ("run digts", ["unknown study 'digts'; did you mean 'digits'?"]),
-        ("run nowhere.toml", ["study 'nowhere.toml' cannot be read"]),
+        ("run nowhere.toml", ["study 'nowhere.toml' cannot be read: No such file or directory\n"]),
         ("run tiny.yaml", ["unknown study 'tiny.yaml'"]),
         ("run typo.toml", ["study 'typo.toml'", "unknown field 'recipe.epohcs'; did you mean 'epochs'?"]),
         ("run half.toml", ["study 'half.toml' is not valid TOML"]),
@@ -71,6 +71,8 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run smoke --set recipe.epohcs=3", ["unknown field 'recipe.epohcs'; did you mean 'epochs'?"]),
         ("run smoke --set recipe.epochs=three", ["'recipe.epochs'", "got 'three'"]),
         ("run smoke --set recipe.epochs=", ["'recipe.epochs'", "got ''"]),
+        ("run smoke --set epochs=3", ["unknown field 'epochs'; did you mean 'recipe.epochs'?"]),
+        ("run smoke --set losses=nce", ["field 'losses': input should be a list, got 'nce'"]),
         ("run smoke --set =3", ["unknown field ''"]),
         ("run smoke --set losses=['ncee']", ["unknown loss 'ncee'", "did you mean 'nce'?"]),
         ("run smoke --set title.x=3", ["'title' is no table"]),
@@ -81,7 +83,7 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("train --loss ce --noise symetric:0.2", ["unknown kind 'symetric'; did you mean 'symmetric'?"]),
         ("train --loss ce --data cifar", ["unknown data set 'cifar'; did you mean 'cifar10'?"]),
         ("train --loss ce --data smoke", ["unknown data set 'smoke'"]),
-        ("train --loss ce --model resnet", ["'resnet'", "'mlp', 'resnet18'"]),
+        ("train --loss ce --model resnet1", ["unknown name 'resnet1'; did you mean 'resnet18'?"]),
         ("train --loss ce --width 8", ["unknown field 'model.width'"]),
         ("train --loss ce --model resnet18 --width 0", ["'model.width'", "got 0"]),
         ("train --loss ce --model cnn4 --width 8", ["unknown field 'model.width'"]),
@@ -89,11 +91,12 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("train --loss ce --model json:dmps", ["'json' has no 'dmps'", "did you mean 'dumps'?"]),
         ("train --loss ce --model nowhere:", ["'nowhere:' must be MODULE:NAME, such as 'my_nets:make'"]),
         ("audit symmetric:1.2", ["got 1.2; the nearest valid rate is 1"]),
+        ("audit given", ["digits has one label for each image and none beside it"]),
         ("audit pair:0.2", ["did you mean 'pairflip'?"]),
         ("audit none --data cifr10", ["unknown data set 'cifr10'; did you mean 'cifar10'?"]),
         # devices
         ("run smoke --device cuda:99", ["device 'cuda:99' cannot be used", "expected auto, cpu, cuda"]),
-        ("train --loss ce --device gpu", ["device 'gpu' cannot be used"]),
+        ("train --loss ce --device gpu", ["device 'gpu' cannot be used (it is neither cpu nor cuda); exp"]),
         # files and folders
         ("run smoke --out file/below", ["folder 'file/below' cannot be written to"]),
         ("train --loss ce --out file", ["folder 'file' cannot be written to"]),

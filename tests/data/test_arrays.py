@@ -204,6 +204,8 @@ def test_labels_that_do_not_fit_are_refused(y: Any, options: dict[str, Any], fau
 def test_a_set_that_is_no_pair_is_refused() -> None:
     with pytest.raises(NoiseproofError, match=r"the test set must be a pair \(images, labels\), got ndarray"):
         from_arrays("mine", (pixels(6, 5), Y), pixels(6, 5))
+    with pytest.raises(NoiseproofError, match=r"must be a pair \(images, labels\), got tuple of 3$"):
+        from_arrays("mine", (pixels(6, 5), Y, Y), (pixels(6, 5), Y))  # type: ignore[arg-type]
 
 
 def test_a_test_label_that_was_never_trained_on_is_refused_unless_it_has_a_name() -> None:

@@ -103,8 +103,9 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path) -> None:
     whole = write(tmp_path, x=X, y=Y).read_bytes()
     for raw in (b"", b"PK\x03\x04nonsense", b"text", whole[: len(whole) // 2], b"\x80\x04N."):
         path.write_bytes(raw)
-        with pytest.raises(NoiseproofError, match=r"^data file .*birds.npz' cannot be read \("):
+        with pytest.raises(NoiseproofError, match=r"^data file .*birds.npz' cannot be read \(") as refusal:
             load(f"npz:{path}")
+        assert "allow_pickle" not in str(refusal.value)  # nobody is told to unpickle it
     with path.open("wb") as file:
         np.save(file, X)
     with pytest.raises(NoiseproofError, match="is a single array"):

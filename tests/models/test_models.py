@@ -251,7 +251,12 @@ def test_a_bad_setting_is_refused_in_one_line(schema: type[Schema], data: Any, m
         ({"name": "resnet18", "widht": 32}, "unknown field 'model.", "widht'; did you mean 'width'?"),
         ({"name": "mlp", "hiden": [8]}, "unknown field 'model.", "hiden'; did you mean 'hidden'?"),
         ({"name": "mlp", "width": 8}, "unknown field 'model.", "width'; expected one of 'name', 'hidden'"),
-        ({"name": "resnet50"}, "field 'model': ", "'mlp', 'resnet18', 'resnet34', 'cnn4', 'cnn8', 'factory'"),
+        ({"name": "resnet180"}, "field 'model': ", "unknown name 'resnet180'; did you mean 'resnet18'?"),
+        (
+            {"name": "vit"},
+            "field 'model': unknown name 'vit'; ",
+            "'mlp', 'resnet18', 'resnet34', 'cnn4', 'cnn8', 'factory'",
+        ),
         ({"width": 8}, "field 'model': ", "'name'"),
         ("mlp", "field 'model': ", "got 'mlp'"),
     ],

@@ -72,6 +72,8 @@ def test_mean_and_sample_deviation() -> None:
 
 def test_the_caption_says_data_noise_and_epochs() -> None:
     assert tabled({"A": [1]}).caption == "digits with symmetric label noise, 5 epochs"
+    single = replace(results_of({"A": [1]}), epochs=1)
+    assert table(single, "symmetric", name="t").caption == "digits with symmetric label noise, 1 epoch"
 
 
 # ---------------------------------------------------------------------------------------- the top two

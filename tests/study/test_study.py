@@ -285,7 +285,7 @@ def test_what_is_written_reads_back() -> None:
         # choices
         ('"digits"', '"digit"', ["unknown data set 'digit'; did you mean 'digits'?"]),
         ('"digits"', '"cifar"', ["unknown data set 'cifar'; did you mean 'cifar10'?"]),
-        ('"mlp"', '"mpl"', ["'model'", "'mpl'", "'mlp', 'resnet18'"]),
+        ('"mlp"', '"mpl"', ["field 'model': unknown name 'mpl'; did you mean 'mlp'?"]),
         ('name = "mlp"', "", ["'model'", "'name'"]),
         # losses
         ('"ce"', '"cee"', ["unknown loss 'cee'", "did you mean 'ce'?"]),
@@ -394,3 +394,19 @@ def test_a_change_that_fits_nowhere_is_named(changes: dict[str, Any], fault: str
     message = refusal(lambda: load_study("smoke", changes))
     assert message.startswith("study 'smoke': ")
     assert fault in message
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "title"),
+    [
+        ("data", "mnist", ""),
+        ("losses", ["ce"], ""),
+        ("noises", ["none"], ""),
+        ("model.hidden", [8], ""),
+        ("recipe.epochs", 1, load_study("smoke").title),
+        ("seeds", [3], load_study("smoke").title),
+    ],
+)
+def test_a_title_that_a_change_may_make_untrue_goes(place: str, value: Any, title: str) -> None:
+    assert load_study("smoke", {place: value}).title == title
+    assert load_study("smoke", {place: value, "title": "mine"}).title == "mine"

@@ -41,7 +41,8 @@ def assemble(
     """
     for part, pair in (("training", train), ("test", test)):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            _fail(name, f"the {part} set must be a pair (images, labels), got {type(pair).__name__}")
+            size = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
+            _fail(name, f"the {part} set must be a pair (images, labels), got {type(pair).__name__}{size}")
     if given is not None and not labels_are_clean:
         _fail(name, "given labels stand beside clean ones, but labels_are_clean is False")
     images = {

@@ -40,8 +40,7 @@ def load_fashion_mnist(data_dir: Path | None = None) -> Dataset:
     Without ``data_dir`` the files are downloaded once, checked, and kept in the user's cache. A ``data_dir``
     holds the four idx files, gzipped or not, such as ``/usr/share/datasets/fashion-mnist`` of Debian's
     package ``dataset-fashion-mnist``, or torchvision's ``FashionMNIST/raw`` with them. Files whose content
-    differs
-    from the canonical one are used, with one warning.
+    differs from the canonical one are used, with one warning.
 
     Raises `NoiseproofError` for a missing, unreadable or damaged file, or a failed download.
     """

@@ -71,11 +71,10 @@ CLEAN = "clean_label"
 def load_human_labels(dataset: Dataset, variant: str, data_dir: Path | None = None) -> Labels:
     """Load what people called the training images: ``(N,)``, in 0..K-1, in the order of ``dataset``.
 
-    For ``cifar10`` the variants are ``aggregate`` (a majority of three, 9 % wrong), ``random1`` to
-    ``random3``
-    (one person each, 17 to 18 %) and ``worst`` (a wrong one where there is any, 40 %); for ``cifar100`` it is
-    ``noisy`` (40 %). The file is looked for in ``data_dir``, the published one or the same arrays in npz; if
-    it is not there, it is downloaded once and checked.
+    For ``cifar10`` the variants are ``aggregate`` (a majority of three, 9 % wrong), ``random1``, ``random2``,
+    ``random3`` (one person each, 17 to 18 %) and ``worst`` (a wrong one where there is any, 40 %); for
+    ``cifar100`` it is ``noisy`` (40 %). The file is looked for in ``data_dir``, the published one or the same
+    arrays in npz; if it is not there, it is downloaded once and checked.
 
     Raises `NoiseproofError` for a data set or a variant that has none, a damaged file, a failed download, or
     if the file's clean labels are not those of ``dataset``.

@@ -102,6 +102,10 @@ class NpzFile:
             raise NoiseproofError(f"data file {str(self.path)!r} does not exist or is no file")
         try:
             with self.path.open("rb") as file:  # numpy would leave a damaged one open
+                if not file.read(6).startswith((b"PK", b"\x93NUMPY")):
+                    # which numpy would take for a pickle, and offer to load it as one
+                    raise ValueError("it is no numpy archive")
+                file.seek(0)
                 archive = np.load(file, allow_pickle=False)
                 if isinstance(archive, np.lib.npyio.NpzFile):
                     return dict(archive)

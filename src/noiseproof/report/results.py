@@ -75,6 +75,11 @@ class Results:
     citation: str = ""
 
     @property
+    def length(self) -> str:
+        """How long a run is: ``50 epochs``, or ``1 epoch``."""
+        return f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+
+    @property
     def kinds(self) -> list[str]:
         """Kinds of noise, in the order in which they were planned."""
         return list(dict.fromkeys(setting.kind for setting in self.noises))

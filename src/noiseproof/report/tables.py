@@ -89,7 +89,7 @@ def table(results: Results, kind: str, *, name: str, study: Results | None = Non
     columns = [_column(results, setting, comparable) for setting in settings]
     return Table(
         name=name,
-        caption=f"{results.data} with {CAPTIONS.get(kind, f'{kind} label noise')}, {results.epochs} epochs",
+        caption=f"{results.data} with {CAPTIONS.get(kind, f'{kind} label noise')}, {results.length}",
         losses=results.losses,
         settings=tuple(settings),
         entries=tuple(zip(*columns, strict=True)),

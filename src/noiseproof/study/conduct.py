@@ -206,9 +206,9 @@ def choose_device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
+        if name.partition(":")[0] not in ("cpu", "cuda"):  # PyTorch would name every other kind there is
+            raise NotImplementedError("it is neither cpu nor cuda")
         device = torch.device(name)
-        if device.type not in ("cpu", "cuda"):
-            raise NotImplementedError("not tried with noiseproof")
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]

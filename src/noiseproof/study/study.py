@@ -26,6 +26,10 @@ MOST_RUNS = 20_000
 """Of a study; more would take minutes to list."""
 
 
+TOLD_IN_TITLES = {"data", "model", "losses", "noises"}
+"""What a study's title speaks of."""
+
+
 class Study(Schema):
     """Every loss, under every noise, from every seed, on one data set with one network and recipe.
 
@@ -113,7 +117,8 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
         try:
             text = path.read_text()
         except (OSError, ValueError) as error:  # a name may hold what no file's name does
-            raise NoiseproofError(f"{where} cannot be read: {error}") from None
+            reason = getattr(error, "strerror", None) or error
+            raise NoiseproofError(f"{where} cannot be read: {reason}") from None
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # too long a number, too deep a table
@@ -124,8 +129,11 @@ def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
 def changed(content: dict[str, Any], changes: Mapping[str, Any], *, where: str) -> Study:
     """Read a study from a dictionary with ``changes`` to it by place, such as ``recipe.epochs``.
 
-    Raises `NoiseproofError`, which begins with ``where``, for a fault in either.
+    A title goes that may not be true of the changed study, unless it is changed too. Raises
+    `NoiseproofError`, which begins with ``where``, for a fault in either.
     """
+    if TOLD_IN_TITLES.intersection(place.partition(".")[0] for place in changes):
+        content = {field: value for field, value in content.items() if field != "title"}
     for place, value in changes.items():
         *tables, field = place.split(".")
         table = content

@@ -43,6 +43,14 @@ def test_the_best_under_the_most_noise_of_each_kind_stands_beside_cross_entropy(
     )
 
 
+def test_cross_entropy_that_memorized_least_is_not_set_beside_itself() -> None:
+    made = results({("CE", "given"): cell(80.0, 4.28), ("NCE+MAE", "given"): cell(20.0, 9.0)})
+    assert findings(made, [])[1] == Finding(
+        "4.28 %",
+        "of the wrong labels with the labels as they are given are memorized by CE, the fewest of all losses",
+    )
+
+
 def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
     made = results(
         {

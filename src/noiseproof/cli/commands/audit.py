@@ -26,6 +26,6 @@ def audit(
     labels = training_labels(setting, dataset, seed=seed, data_dir=data_dir)
     if labels.audit is None:
         raise NoiseproofError(
-            f"the clean labels of {dataset.name} are not known, so there is nothing to audit"
+            f"{dataset.name} has one label for each image and none beside it, so there is nothing to audit"
         )
     typer.echo(str(labels.audit))

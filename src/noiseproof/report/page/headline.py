@@ -30,7 +30,7 @@ def lead(results: Results) -> str:
     """Say in a sentence what was done."""
     return (
         f"{_number(results.losses, 'loss', 'losses')} on {results.data} under"
-        f" {_number(results.noises, 'setting', 'settings')} of label noise: {results.epochs} epochs,"
+        f" {_number(results.noises, 'setting', 'settings')} of label noise: {results.length},"
         f" {results.runs_per_cell} seed{'' if results.runs_per_cell == 1 else 's'} each."
         " Accuracy is that on the test set after the last epoch."
     )
@@ -85,9 +85,10 @@ def _memorized(results: Results, setting: Noise) -> Finding | None:
     if BASELINE not in last or len(last) == 1:
         return None
     least = min(last, key=lambda loss: last[loss])
+    others = "the fewest of all losses" if least == BASELINE else f"{last[least]:.2f} % by {least}"
     return Finding(
         f"{last[BASELINE]:.2f} %",
-        f"of the wrong labels {_under(setting)} are memorized by {BASELINE}, {last[least]:.2f} % by {least}",
+        f"of the wrong labels {_under(setting)} are memorized by {BASELINE}, {others}",
     )
 
 
