@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from noiseproof.data import check_name, label, load
+from noiseproof.data import absolute, check_name, label, load
 from noiseproof.errors import NoiseproofError
 
 
@@ -45,6 +45,8 @@ def test_the_folder_one_is_in_has_a_name(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("fashion_mnist", "unknown data set 'fashion_mnist'; did you mean 'fashion-mnist'?"),
         ("cifar-100", "did you mean 'cifar100'?"),
+        ("cells.npz", "unknown data set 'cells.npz'; did you mean 'npz:cells.npz'?"),
+        ("./birds", "unknown data set './birds'; did you mean 'folder:./birds'?"),
         ("foldr:birds", "unknown data set 'foldr:birds'; did you mean 'folder:PATH'?"),
         ("folder", "did you mean 'folder:PATH'?"),
         ("digits:8", "unknown data set 'digits:8'; did you mean 'digits'?"),
@@ -80,3 +82,11 @@ def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for text in ("folder:~/birds", "npz:~/birds.npz"):
         with pytest.raises(NoiseproofError, match=str(tmp_path)):
             load(text)
+
+
+def test_a_path_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert absolute("folder:birds@64") == f"folder:{tmp_path}/birds@64"
+    assert absolute("npz:birds.npz") == f"npz:{tmp_path}/birds.npz"
+    assert absolute("arrays:birds") == "arrays:birds"
+    assert label(absolute("folder:birds@64")) == label("folder:birds@64")

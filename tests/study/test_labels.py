@@ -76,7 +76,7 @@ def as_given(tmp_path: Path) -> tuple[Study, Path]:
     study = load_study(
         "smoke", {"losses": ["ce", "nce+mae"], "noises": ["given", "instance:0.4"], "recipe.epochs": 2}
     )
-    assert conduct(study, tmp_path, device="cpu").ended == "finished"
+    assert conduct(study, str(tmp_path), device="cpu").ended == "finished"
     return study, tmp_path
 
 
@@ -93,7 +93,7 @@ def test_a_report_leaves_out_what_needs_the_clean_labels_and_says_so(as_given: t
     assert known.noise.requested_rate == 0.4
     assert known.noise.achieved_rate == pytest.approx(0.4, abs=0.05)
 
-    written = write_report(out)
+    written = write_report(str(out))
     sentence = "The clean labels are not known"
     assert [table.name for table in written.tables] == ["table_given", "table_instance"]
     assert [sentence in " ".join(table.notes) for table in written.tables] == [True, False]

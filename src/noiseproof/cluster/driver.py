@@ -36,10 +36,10 @@ RETRIES = 5
 
 def conduct_on_ray(
     study: Study,
-    out: Path,
+    out: Path | str,
     *,
     device: str = "auto",
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     time_budget: float | None = None,
     interrupted: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -71,10 +71,11 @@ def conduct_on_ray(
         raise NoiseproofError(f"on a cluster the device must be auto, cpu or cuda, got {device!r}")
     ray = _ray()
     address = "" if ray.is_initialized() else _address()
-    study = study.pinned()
+    data_dir = None if data_dir is None else Path(data_dir).resolve()
+    study = study.pinned().model_copy(update={"data": data.absolute(study.data)})
     dataset = data.load(study.data, data_dir)
     check_data(study, dataset)
-    archive = Archive(out.resolve())
+    archive = Archive(Path(out).resolve())
     archive.make()
     with archive.locks as locks:
         runs = study.runs()
@@ -89,7 +90,7 @@ def conduct_on_ray(
             order = Order(
                 study=study,
                 out=archive.folder,
-                data_dir=None if data_dir is None else data_dir.resolve(),
+                data_dir=data_dir,
                 device="cpu" if resource == "CPU" else "cuda",
                 fingerprint=dataset.fingerprint,
                 mark=locks.mark,

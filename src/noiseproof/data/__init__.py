@@ -84,6 +84,18 @@ def label(text: str) -> str:
     return text if own is None else own.label
 
 
+def absolute(text: str) -> str:
+    """Give the text with a path that means the same from every folder, for processes that work in another.
+
+    >>> absolute("digits"), absolute("npz:/home/ada/birds.npz")
+    ('digits', 'npz:/home/ada/birds.npz')
+    """
+    kind, _, place = text.partition(":")
+    if _own(text) is None or kind == "arrays":
+        return text
+    return f"{kind}:{Path(place).expanduser().absolute()}"
+
+
 def _own(text: str) -> Own | None:
     """Read the text of data of one's own; None if it is the name of a data set."""
     if not isinstance(text, str):
@@ -92,7 +104,12 @@ def _own(text: str) -> Own | None:
         return None
     kind, colon, place = text.partition(":")
     if not colon or kind not in KINDS:
-        raise NoiseproofError(f"unknown data set {text!r}; {did_you_mean(kind, [*DATASETS, *FORMS])}")
+        offer = did_you_mean(kind, [*DATASETS, *FORMS])
+        if text.endswith(".npz"):
+            offer = f"did you mean 'npz:{text}'?"
+        elif "/" in text:
+            offer = f"did you mean 'folder:{text}'?"
+        raise NoiseproofError(f"unknown data set {text!r}; {offer}")
     return KINDS[kind].parse(place)
 
 
@@ -102,6 +119,7 @@ __all__ = [
     "HUMAN_VARIANTS",
     "KINDS",
     "Dataset",
+    "absolute",
     "check_name",
     "from_arrays",
     "from_torch",

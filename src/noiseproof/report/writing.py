@@ -35,12 +35,13 @@ class Report:
     claims: tuple[tuple[Claim, Verdict, Verdict], ...]
 
 
-def write_report(folder: Path) -> Report:
+def write_report(folder: Path | str) -> Report:
     """Rebuild ``folder/report/`` from the records in ``folder/runs/``.
 
     A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
     records, or the folder can't be written to.
     """
+    folder = Path(folder)
     records, plan = _read(folder)
     results = from_records(records, plan)
     study, matching = published(), published_beside(results)
@@ -72,9 +73,9 @@ def write_report(folder: Path) -> Report:
     return Report(target, page, built, judged)
 
 
-def load_results(folder: Path) -> Results:
+def load_results(folder: Path | str) -> Results:
     """Collect what the records in ``folder/runs/`` say; errors as for `write_report`."""
-    return from_records(*_read(folder))
+    return from_records(*_read(Path(folder)))
 
 
 def _read(folder: Path) -> tuple[list[Record], Study | None]:

@@ -77,11 +77,11 @@ class Outcome:
 
 def conduct(
     study: Study,
-    out: Path,
+    out: Path | str,
     *,
     only: Collection[str] | None = None,
     device: str = "auto",
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     dataset: Dataset | None = None,
     time_budget: float | None = None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -115,6 +115,7 @@ def conduct(
             configuration, or an id in ``only`` that is no run's.
     """
     pace = Pace(time_budget)
+    data_dir = None if data_dir is None else Path(data_dir)
     chosen = choose_device(device)
     study = study.pinned()
     runs = _chosen_runs(study, only)
@@ -123,7 +124,7 @@ def conduct(
     elif dataset.name != data.label(study.data):
         raise NoiseproofError(f"the study is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
     check_data(study, dataset)
-    archive = Archive(out)
+    archive = Archive(Path(out))
     archive.make()
     with archive.locks:
         archive.begin(study, Identity(runs[0], dataset.fingerprint))

@@ -80,8 +80,9 @@ class Findings:
         return setting.kind == "none"
 
 
-def find(folder: Path) -> Findings:
+def find(folder: Path | str) -> Findings:
     """Read what a search has found; raises `NoiseproofError` if there is no search or no trial."""
+    folder = Path(folder)
     there = Folder(folder)
     search, trials = there.search(), there.finished().values()
     if not trials:
@@ -89,10 +90,10 @@ def find(folder: Path) -> Findings:
     return Findings(folder, search, tuple(sorted(trials, key=lambda trial: (-trial.score, trial.number))))
 
 
-def write_report(folder: Path) -> Findings:
+def write_report(folder: Path | str) -> Findings:
     """Rebuild ``folder/report/`` from the trials in ``folder/trials/``; errors as for `find`."""
     findings = find(folder)
-    target = make_folder(folder / "report")
+    target = make_folder(findings.folder / "report")
     by_number = sorted(findings.trials, key=lambda trial: trial.number)
     write_atomically(target / "trials.csv", _csv(findings.search, by_number))
     names = []

@@ -35,11 +35,11 @@ Ended = Stopped | Literal["out of memory"]
 
 def tune(
     search: Search,
-    out: Path,
+    out: Path | str,
     *,
     trials: int = 50,
     device: str = "auto",
-    data_dir: Path | None = None,
+    data_dir: Path | str | None = None,
     dataset: Dataset | None = None,
     time_budget: float | None = None,
     interrupted: Callable[[], bool] = lambda: False,
@@ -71,6 +71,7 @@ def tune(
             search; later, if a trial alone exceeds the GPU's memory.
     """
     pace = Pace(time_budget)
+    data_dir = None if data_dir is None else Path(data_dir)
     if trials < 1:
         raise NoiseproofError(f"the number of trials must be at least 1, got {trials}")
     require_optuna()
@@ -86,7 +87,7 @@ def tune(
     search.model.check(dataset.image_shape, dataset.num_classes)
     labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
     part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
-    folder = Folder(out)
+    folder = Folder(Path(out))
     with folder.held():
         finished = folder.take_up(search, part.fingerprint)
         tuner = _Tuner(search, part, folder, finished, trials, chosen, pace, interrupted, on_progress)
