@@ -19,10 +19,10 @@ import torch
 
 from noiseproof import __version__
 from noiseproof.cli import main
-from noiseproof.cli.display import show_run
+from noiseproof.cli.display import show_report, show_run
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.noise.class_maps import CIFAR10_CLASSES
-from noiseproof.report import CLAIMS, published
+from noiseproof.report import CLAIMS, Report, Verdict, published
 from noiseproof.study import Archive, load_study
 from noiseproof.training import StackedTraining
 
@@ -96,9 +96,11 @@ def test_a_study_from_the_first_run_to_the_report_made_again(python: Run, cli: R
         assert f"{name}: digits with {kind} label noise, 2 epochs" in ran.stdout
         for row in csv.DictReader((out / "report" / f"{name}.csv").read_text().splitlines()):
             assert re.search(rf"│ {re.escape(row['loss'])} +│ +{row['0.4']} │", ran.stdout)
-    for claim in CLAIMS:
-        assert claim.statement[:60] in ran.stdout
-    assert "│ not enough data │ holds           │" in ran.stdout
+    path = Path("out") / "tiny" / "report" / "claims.csv"
+    assert f"\nNo claim of the study can be asked of these results; {path} says why.\n" in ran.stdout
+    claims = list(csv.DictReader(path.read_text().splitlines()))
+    assert [row["claim"] for row in claims] == [f"{claim.statement} ({claim.section})" for claim in CLAIMS]
+    assert {row["ours"] for row in claims} == {"not enough data"}
     *_, done, page = ran.stdout.splitlines(keepends=True)
     assert re.fullmatch(r"4 of 4 runs done, \d+ s of training; everything is in out/tiny\n", done)
     assert page == f"to look at: {Path('out') / 'tiny' / 'report' / 'index.html'}\n"
@@ -455,3 +457,14 @@ def test_a_full_disk_is_one_line_and_not_the_users_fault(
     assert (ran.returncode, ran.stdout) == (1, "")
     assert re.fullmatch("error: No space left on device: out/tiny/study.json\n", ran.stderr)
     assert contents(here / "out") == {}
+
+
+def test_claims_that_can_be_asked_are_printed_with_both_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = (CLAIMS[0], Verdict("holds", ""), Verdict("fails", ""))
+    not_asked = (CLAIMS[1], Verdict("not enough data", ""), Verdict("holds", ""))
+    show_report(Report(Path("report"), Path("report/index.html"), (), (asked, not_asked)))
+    printed = capsys.readouterr().out
+    assert CLAIMS[0].statement[:60] in printed
+    assert re.search(r"│ holds +│ fails +│", printed)
+    assert "│ not enough data │ holds" in printed
+    assert f"The figures behind each verdict: {Path('report') / 'claims.csv'}" in printed

@@ -35,6 +35,12 @@ def show_report(report: Report) -> None:
     if not report.claims:
         console.print(f"[dim]{NOT_ASKED}[/]", highlight=False, soft_wrap=True)
         return
+    if all(ours.answer == "not enough data" for _, ours, _ in report.claims):
+        missing = (
+            f"No claim of the study can be asked of these results; {report.folder / 'claims.csv'} says why."
+        )
+        console.print(f"[dim]{escape(missing)}[/]", highlight=False, soft_wrap=True)
+        return
     claims = Grid("the study's claims", "ours", "study")
     for claim, ours, study in report.claims:
         verdicts = [f"[{STYLES[verdict.answer]}]{verdict.answer}[/]" for verdict in (ours, study)]

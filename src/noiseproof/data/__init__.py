@@ -105,9 +105,9 @@ def _own(text: str) -> Own | None:
     kind, colon, place = text.partition(":")
     if not colon or kind not in KINDS:
         offer = did_you_mean(kind, [*DATASETS, *FORMS])
-        if text.endswith(".npz"):
+        if not colon and text.endswith(".npz"):
             offer = f"did you mean 'npz:{text}'?"
-        elif "/" in text:
+        elif not colon and "/" in text:
             offer = f"did you mean 'folder:{text}'?"
         raise NoiseproofError(f"unknown data set {text!r}; {offer}")
     return KINDS[kind].parse(place)
