@@ -188,7 +188,8 @@ def test_a_cluster_of_two_nodes_of_which_one_is_killed(
     try:
         # a node that lacks the data stops it before any training
         with monkeypatch.context() as patch:
-            patch.setattr(driver, "data", SimpleNamespace(load=lambda *_: data.load("digits", None)))
+            known = SimpleNamespace(load=lambda *_: data.load("digits", None), absolute=data.absolute)
+            patch.setattr(driver, "data", known)
             with pytest.raises(NoiseproofError, match=r"node .+ does not exist"):
                 conduct_on_ray(load_study("cifar10"), tmp_path / "none", data_dir=tmp_path / "nowhere")
 
