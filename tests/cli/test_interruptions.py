@@ -36,7 +36,7 @@ def slow(training):
 
 StackedTraining.advance = slow
 engine.CACHED_WEIGHTS = 2 * 64 * 6  # two runs in a stack
-importlib.import_module("noiseproof.study.conduct").CHECKPOINT_EVERY = checkpoint_every
+importlib.import_module("noiseproof.study.trainer").CHECKPOINT_EVERY = checkpoint_every
 main()
 """
 """``noiseproof``, after some steps so slow that one can stop it, and with checkpoints as one likes."""

@@ -27,6 +27,7 @@ from noiseproof.report import writing
 from noiseproof.training import StackedTraining, engine
 
 here = Path.cwd()
+trainer = importlib.import_module("noiseproof.study.trainer")
 module = importlib.import_module("noiseproof.study.conduct")
 module.LOOK_EVERY, progress.LINE_EVERY = 0.05, -1.0
 engine.CACHED_WEIGHTS = 2 * 64 * 6  # two runs in a stack
@@ -56,7 +57,7 @@ for name in ("first", "second", "third"):
         log = os.open(here / name, os.O_CREAT | os.O_WRONLY)
         os.dup2(log, 1), os.dup2(log, 2)
         if name == "first":
-            StackedTraining.advance, module.CHECKPOINT_EVERY = dying, -1.0
+            StackedTraining.advance, trainer.CHECKPOINT_EVERY = dying, -1.0
         main()
 print([os.waitpid(child, 0)[1] for child in children])
 """

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -188,8 +187,7 @@ def test_a_cluster_of_two_nodes_of_which_one_is_killed(
     try:
         # a node that lacks the data stops it before any training
         with monkeypatch.context() as patch:
-            known = SimpleNamespace(load=lambda *_: data.load("digits", None), absolute=data.absolute)
-            patch.setattr(driver, "data", known)
+            patch.setattr(driver, "load_data", lambda *_: data.load("digits", None))
             with pytest.raises(NoiseproofError, match=r"node .+ does not exist"):
                 conduct_on_ray(load_study("cifar10"), tmp_path / "none", data_dir=tmp_path / "nowhere")
 

@@ -30,7 +30,7 @@ torch.set_num_threads(1)
 digits = data.load("digits")
 data.DATASETS["digits"] = lambda _: digits
 engine.CACHED_WEIGHTS = 1  # a run in a stack, so that it is the same to the last bit wherever it goes on
-importlib.import_module("noiseproof.study.conduct").CHECKPOINT_EVERY = 0
+importlib.import_module("noiseproof.study.trainer").CHECKPOINT_EVERY = 0
 writing.figures = lambda _: []
 FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 

@@ -52,7 +52,7 @@ def files(out: Path) -> set[Path]:
 
 @pytest.fixture
 def a_checkpoint_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(import_module("noiseproof.study.conduct"), "CHECKPOINT_EVERY", 0)
+    monkeypatch.setattr(import_module("noiseproof.study.trainer"), "CHECKPOINT_EVERY", 0)
     monkeypatch.setattr("noiseproof.training.engine.CACHED_WEIGHTS", 1)
 
 

@@ -21,7 +21,7 @@ import noiseproof
 from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
-from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study
+from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study, trainer
 from noiseproof.study.group import PendingRun
 from noiseproof.training import ConcurrentTraining, Plan, StackedTraining, Way
 
@@ -319,7 +319,7 @@ def test_a_crash_costs_what_came_after_the_last_checkpoint(
     steps: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
     with pytest.raises(CrashError):
         conduct(study, tmp_path, on_progress=crash_after(steps))
     done = counted_steps(monkeypatch)
@@ -332,7 +332,7 @@ def test_checkpoints_are_half_a_minute_apart(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=7.0)  # seven seconds a step
-    monkeypatch.setattr(MODULE, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     saved_at: list[int] = []
     checkpoints = tmp_path / "checkpoints"
 
@@ -409,7 +409,7 @@ def test_after_a_lack_of_memory_training_goes_on_from_the_last_checkpoints(
     whole: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
     little_memory(monkeypatch, lambda training: len(training.runs) <= 3 or training.step < 7)
     steps = counted_steps(monkeypatch)
     told: list[Progress] = []
@@ -432,7 +432,7 @@ def test_a_run_that_does_not_fit_alone_is_recorded_and_the_others_go_on(
         return training.step < 5 or all(str(run.loss) != "nce" for run in training.runs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+        patch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
         little_memory(patch, fits)
         outcome = conduct(study, tmp_path)
     assert (outcome.ended, outcome.runs_done) == ("finished", 6)
@@ -754,7 +754,7 @@ def test_a_full_disk_leaves_the_last_checkpoints_whole(
     whole: dict[str, Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "CHECKPOINT_EVERY", -1.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", -1.0)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail_fsync(allowed=1 + 3 * 6))  # study.json, then six at every step
         with pytest.raises(OSError, match="No space left"):

@@ -16,7 +16,7 @@ from filelock import FileLock
 from noiseproof import losses, noise
 from noiseproof.data import DATASETS, Dataset, from_arrays, load
 from noiseproof.errors import NoiseproofError
-from noiseproof.study import Progress, Study
+from noiseproof.study import Progress, Study, trainer
 from noiseproof.study.labels import training_labels
 from noiseproof.training import Run, StackedTraining
 from noiseproof.tuning import Search, tune
@@ -259,7 +259,7 @@ def test_checkpoints_are_written_on_the_way(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(MODULE, "CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 0.0)
 
     def crash(progress: Progress) -> None:
         if progress.epoch == 2:

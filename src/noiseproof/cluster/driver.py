@@ -21,7 +21,8 @@ from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, one_line
 from noiseproof.study import Archive, OnEpoch, Outcome, Progress, Study
 from noiseproof.study.archive import Identity
-from noiseproof.study.conduct import Ended, check_data, engine
+from noiseproof.study.conduct import engine, load_data
+from noiseproof.study.trainer import Ended
 from noiseproof.training import evenly
 
 LOOK_EVERY = 1.0
@@ -73,8 +74,7 @@ def conduct_on_ray(
     address = "" if ray.is_initialized() else _address()
     data_dir = None if data_dir is None else Path(data_dir).resolve()
     study = study.pinned().model_copy(update={"data": data.absolute(study.data)})
-    dataset = data.load(study.data, data_dir)
-    check_data(study, dataset)
+    dataset = load_data(study, data_dir)
     archive = Archive(Path(out).resolve())
     archive.make()
     with archive.locks as locks:
@@ -83,6 +83,12 @@ def conduct_on_ray(
         recorded = archive.finished()
         unfit = {run_id: record for run_id, record in recorded.items() if record.status == "out of memory"}
         pending = [run.id for run in runs if run.id not in recorded or run.id in unfit]
+
+        def count_left() -> int:
+            # the same as at the start: no record, or an old one of a lack of memory
+            recorded = archive.finished()
+            return sum(recorded.get(run_id) is unfit.get(run_id) for run_id in pending)
+
         if not pending:
             return Outcome("finished", len(runs), len(runs), 0.0)
         with _cluster(ray, address):
@@ -107,16 +113,13 @@ def conduct_on_ray(
             try:
                 while tasks.under_way and not asked and (ends is None or time.time() < ends):
                     tasks.wait(LOOK_EVERY)
-                    # the same as at the start: no record, or an old one of a lack of memory
-                    recorded = archive.finished()
-                    left = sum(recorded.get(run_id) is unfit.get(run_id) for run_id in pending)
+                    left = count_left()
                     on_progress(_progress(len(runs), len(pending), left, time.monotonic() - began))
                     asked = interrupted()
             finally:
                 tasks.stop()
         archive.refresh()
-        recorded = archive.finished()
-        left = sum(recorded.get(run_id) is unfit.get(run_id) for run_id in pending)
+        left = count_left()
         if left and not asked and (ends is None or time.time() < ends) and not tasks.out_of_time:
             raise NoiseproofError(f"{left} runs have no record: {tasks.failure}")
         ended: Ended = "finished" if not left else "interrupted" if asked else "out of time"

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -17,52 +16,21 @@ from noiseproof.study.archive import Archive, Identity
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.group import Group, PendingRun
 from noiseproof.study.pace import Pace
-from noiseproof.study.provenance import Provenance, provenance
+from noiseproof.study.provenance import Provenance
 from noiseproof.study.queue import Queue
 from noiseproof.study.study import Study
+from noiseproof.study.trainer import Ended, Engine, GroupTrainer, OnEpoch, Progress
 from noiseproof.training import (
     ConcurrentTraining,
     History,
     Run,
     StackedTraining,
-    Training,
-    free_memory,
     largest_stack,
     plan,
 )
 
-CHECKPOINT_EVERY = 30.0
-"""Seconds between checkpoints of the runs under way."""
-
-COSTLY_SAVE = 2.0
-"""Seconds of saving from which on checkpoints are further apart, in proportion."""
-
 LOOK_EVERY = 1.0
 """Seconds between looks at whether another process has finished, or left, what it has under way."""
-
-OnEpoch = Callable[[RunConfiguration, History], None]
-"""Told of a run after each of its epochs: what it is, and its epochs so far."""
-
-OutOfMemory = Literal["out of memory"]
-
-Ended = Literal["finished", "interrupted", "out of time"]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a study is. ``accuracy``: the mean over the runs under way, after ``epoch`` epochs.
-
-    ``elsewhere``: how many runs are awaited that other processes have under way, where nothing runs here.
-    """
-
-    runs_done: int
-    runs_total: int
-    running: tuple[RunConfiguration, ...]
-    epoch: int
-    accuracy: float | None
-    fraction: float
-    seconds_left: float | None
-    elsewhere: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,11 +87,7 @@ def conduct(
     chosen = choose_device(device)
     study = study.pinned()
     runs = _chosen_runs(study, only)
-    if dataset is None:
-        dataset = data.load(study.data, data_dir)
-    elif dataset.name != data.label(study.data):
-        raise NoiseproofError(f"the study is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
-    check_data(study, dataset)
+    dataset = load_data(study, data_dir, dataset)
     archive = Archive(Path(out))
     archive.make()
     with archive.locks:
@@ -140,27 +104,39 @@ def conduct(
         total_steps = study.recipe.total_steps(len(dataset.train_labels))
         chosen_engine = engine(study, dataset, [run.spec for run in pending], chosen)
         queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=chosen_engine.at_once)
-        conductor = _Conductor(chosen_engine, archive, chosen, pace, interrupted, on_progress, on_epoch)
-        conductor.runs_total = len(runs)
+        conductor = _Conductor(
+            archive, chosen, pace, interrupted, on_progress, on_epoch, runs_total=len(runs)
+        )
         while left := queue.runs_left():
             conductor.runs_done = len(runs) - left
             group = queue.take()
             pace.steps_left = queue.steps_left
-            match conductor.wait(left) if group is None else conductor.train(group):
+            match conductor.wait(left) if group is None else conductor.train(chosen_engine, group):
                 case "out of memory" if group is not None and len(group.runs) > 1:
                     queue.put_first(group.halves())
                 case "out of memory" if group is not None:
-                    conductor.give_up(group)
+                    conductor.give_up(group, chosen_engine.precision)
                 case "interrupted" | "out of time" as ended:
                     return Outcome(ended, len(runs) - queue.runs_left(), len(runs), pace.seconds)
         archive.sweep()  # after one that died meanwhile
         return Outcome("finished", len(runs), len(runs), pace.seconds)
 
 
-def check_data(study: Study, dataset: Dataset) -> None:
-    """Raise `NoiseproofError` if the study's recipe or network can't take the data."""
+def load_data(
+    study: Study, data_dir: Path | None, dataset: Dataset | None = None, *, what: str = "study"
+) -> Dataset:
+    """Load a study's data, unless ``dataset`` is it.
+
+    Raises `NoiseproofError`, which calls the study ``what``, if it is other data, or none that the recipe and
+    the network can take.
+    """
+    if dataset is None:
+        dataset = data.load(study.data, data_dir)
+    elif dataset.name != data.label(study.data):
+        raise NoiseproofError(f"the {what} is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
     study.recipe.check(dataset.image_shape)
     study.model.check(dataset.image_shape, dataset.num_classes)
+    return dataset
 
 
 def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfiguration]:
@@ -174,15 +150,6 @@ def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfigur
     if not only:
         raise NoiseproofError("only must name a run at least, got none")
     return [run for run in runs if run.id in only]
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What trains a study's runs: ``begin`` starts a training of ``at_once`` of them."""
-
-    begin: Callable[[Sequence[Run]], Training]
-    at_once: int
-    precision: str = "float32"
 
 
 def engine(study: Study, dataset: Dataset, runs: Sequence[Run], device: torch.device) -> Engine:
@@ -219,39 +186,22 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-class _Conductor:
-    """Trains groups of runs, one group at a time, and keeps what comes of them."""
+class _Conductor(GroupTrainer):
+    """Trains groups of runs, and keeps what comes of them in the archive."""
 
     def __init__(
         self,
-        engine: Engine,
         archive: Archive,
         device: torch.device,
         pace: Pace,
         interrupted: Callable[[], bool],
         on_progress: Callable[[Progress], None],
         on_epoch: OnEpoch,
+        *,
+        runs_total: int,
     ) -> None:
-        self.engine = engine
+        super().__init__(device, pace, interrupted, on_progress, on_epoch, runs_total=runs_total)
         self.archive = archive
-        self.device = device
-        self.pace = pace
-        self.interrupted = interrupted
-        self.on_progress = on_progress
-        self.on_epoch = on_epoch
-        self.runs_done = 0
-        self.runs_total = 0
-
-    def train(self, group: Group) -> Ended | OutOfMemory:
-        """Train a group to its end, or until it has to stop; then everything is saved."""
-        ended: Ended | OutOfMemory
-        try:
-            ended = self._train(group)
-        except torch.OutOfMemoryError:
-            ended = "out of memory"
-        # only here is the training gone, to which the error's traceback led
-        free_memory(self.device)
-        return ended
 
     def wait(self, elsewhere: int) -> Ended:
         """Wait a moment for runs that others have under way; "finished" is the moment."""
@@ -274,74 +224,20 @@ class _Conductor:
         time.sleep(LOOK_EVERY)
         return "finished"
 
-    def _train(self, group: Group) -> Ended:
-        training = self.engine.begin([run.spec for run in group.runs])
-        if group.checkpoints:
-            training.restore(group.checkpoints)
-        configs = [run.config for run in group.runs]
-        saved = time.monotonic()
-        while not training.finished:
-            stopped = self.interrupted()
-            if stopped or self.pace.out_of_time:
-                self._save(group, training)
-                return "interrupted" if stopped else "out of time"
-            before, epochs = training.step, len(training.histories[0])
-            with self.pace.turn():
-                training.advance()
-            self.pace.count(len(configs) * (training.step - before))
-            if len(training.histories[0]) > epochs:
-                for config, history in zip(configs, training.histories, strict=True):
-                    self.on_epoch(config, history)
-            self._tell(training, configs)
-            pause = CHECKPOINT_EVERY * max(1.0, self.pace.slowest_save / COSTLY_SAVE)
-            if time.monotonic() - saved > pause and not training.finished:
-                self._save(group, training)
-                saved = time.monotonic()
-        for run, history in zip(group.runs, training.histories, strict=True):
-            self.archive.add(run.record(history, self._origin(training.precision, training.seconds)))
-            self.archive.locks.give_back(run.config.id, recorded=True)
-        self.runs_done += len(group.runs)
-        self._tell(training, configs)
-        return "finished"
-
-    def give_up(self, group: Group) -> None:
+    def give_up(self, group: Group, precision: str) -> None:
         """Record that a run does not fit even alone."""
         for run in group.runs:
             history, seconds = History(), 0.0
             for checkpoint in group.checkpoints:
                 history, seconds = checkpoint.history, checkpoint.seconds
-            origin = self._origin(self.engine.precision, seconds)
-            self.archive.add(run.record(history, origin, whole=False))
+            self.archive.add(run.record(history, self._origin(precision, seconds), whole=False))
             self.archive.locks.give_back(run.config.id)
         self.runs_done += len(group.runs)
 
-    def _save(self, group: Group, training: Training) -> None:
-        with self.pace.saving():
-            group.checkpoints = training.checkpoints
-            self.archive.save(zip((run.config for run in group.runs), group.checkpoints, strict=True))
+    def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
+        self.archive.add(run.record(history, origin))
+        self.archive.locks.give_back(run.config.id, recorded=True)
+        self.runs_done += 1
 
-    def _tell(self, training: Training, configs: Sequence[RunConfiguration]) -> None:
-        self.on_progress(_progress(training, configs, self.runs_done, self.runs_total, self.pace))
-
-    def _origin(self, precision: str, seconds: float) -> Provenance:
-        return provenance(self.device, precision=precision, seconds=seconds)
-
-
-def _progress(
-    training: Training,
-    configs: Sequence[RunConfiguration],
-    runs_done: int,
-    runs_total: int,
-    pace: Pace,
-) -> Progress:
-    latest = [history.test[-1] for history in training.histories if len(history)]
-    accuracies = [value for value in latest if value is not None]
-    return Progress(
-        runs_done=runs_done,
-        runs_total=runs_total,
-        running=tuple(configs),
-        epoch=len(training.histories[0]),
-        accuracy=sum(accuracies) / len(accuracies) if accuracies else None,
-        fraction=pace.fraction,
-        seconds_left=pace.seconds_left,
-    )
+    def _store(self, group: Group) -> None:
+        self.archive.save(zip((run.config for run in group.runs), group.checkpoints, strict=True))

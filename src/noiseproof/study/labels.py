@@ -12,6 +12,7 @@ from noiseproof import data, noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.noise import Audit, Noise
+from noiseproof.noise.transition import Matrix
 
 Labels = NDArray[np.int64]
 
@@ -39,27 +40,26 @@ def training_labels(
     array([3, 9, 1, 6, 1, 9, 4, 4])
     """
     clean, num_classes = dataset.train_labels, dataset.num_classes
+    matrix: Matrix | None = None
     if setting.kind == noise.GIVEN:
         if dataset.given_labels is None:
             return TrainingLabels(clean, None)
         given = dataset.given_labels
-        return TrainingLabels(given, noise.audit(clean, given, num_classes=num_classes))
-    if not dataset.labels_are_clean:
+    elif not dataset.labels_are_clean:
         raise NoiseproofError(
             f"{setting} noise is made from clean labels, which {dataset.name} does not have;"
             f" {noise.GIVEN!r} takes its labels as they are"
         )
-    if setting.kind == noise.HUMAN:
+    elif setting.kind == noise.HUMAN:
         given = data.load_human_labels(dataset, setting.variant, data_dir)
-        return TrainingLabels(given, noise.audit(clean, given, num_classes=num_classes))
-    if setting.kind == noise.INSTANCE:
+    elif setting.kind == noise.INSTANCE:
         given = noise.instance_dependent(
             _normalized(dataset), clean, num_classes=num_classes, rate=setting.rate, seed=seed
         )
-        return TrainingLabels(given, noise.audit(clean, given, num_classes=num_classes))
-    matrix = setting.transition_matrix(num_classes, dataset.class_map)
-    given = noise.corrupt(clean, matrix, seed=seed)
-    return TrainingLabels(given, noise.audit(clean, given, matrix))
+    else:
+        matrix = setting.transition_matrix(num_classes, dataset.class_map)
+        given = noise.corrupt(clean, matrix, seed=seed)
+    return TrainingLabels(given, noise.audit(clean, given, matrix, num_classes=num_classes))
 
 
 def _normalized(dataset: Dataset) -> NDArray[np.float32]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from noiseproof import data, noise
+from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Outcome, Progress, choose_device
-from noiseproof.study.conduct import CHECKPOINT_EVERY, COSTLY_SAVE, Engine, engine
+from noiseproof.study.conduct import engine, load_data
 from noiseproof.study.group import Group, PendingRun, groups
 from noiseproof.study.labels import training_labels
 from noiseproof.study.pace import Pace
-from noiseproof.study.provenance import provenance
-from noiseproof.training import Training, free_memory
+from noiseproof.study.provenance import Provenance
+from noiseproof.study.trainer import Ended, Engine, GroupTrainer
+from noiseproof.training import History
 from noiseproof.tuning.folder import Folder
 from noiseproof.tuning.holdout import hold_out
 from noiseproof.tuning.proposals import Values, propose, require_optuna
@@ -28,9 +27,6 @@ from noiseproof.tuning.trial import Trial
 
 Pending = dict[PendingRun, tuple[int, Values]]
 """The runs of a batch, each with the number and the values of its trial."""
-
-Stopped = Literal["finished", "interrupted", "out of time"]
-Ended = Stopped | Literal["out of memory"]
 
 
 def tune(
@@ -77,14 +73,7 @@ def tune(
     require_optuna()
     chosen = choose_device(device)
     search = search.model_copy(update={"model": search.model.pinned()})
-    if dataset is None:
-        dataset = data.load(search.data, data_dir)
-    elif dataset.name != data.label(search.data):
-        raise NoiseproofError(
-            f"the search is of {data.label(search.data)!r}, the dataset is {dataset.name!r}"
-        )
-    search.recipe.check(dataset.image_shape)
-    search.model.check(dataset.image_shape, dataset.num_classes)
+    dataset = load_data(search.study(), data_dir, dataset, what="search")
     labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
     part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
     folder = Folder(Path(out))
@@ -92,11 +81,11 @@ def tune(
         finished = folder.take_up(search, part.fingerprint)
         tuner = _Tuner(search, part, folder, finished, trials, chosen, pace, interrupted, on_progress)
         ended = tuner.tune()
-    return Outcome(ended, tuner.done, trials, pace.seconds)
+    return Outcome(ended, tuner.runs_done, trials, pace.seconds)
 
 
-class _Tuner:
-    """Goes through the batches of a search."""
+class _Tuner(GroupTrainer):
+    """Goes through the batches of a search; its runs are the trials."""
 
     def __init__(
         self,
@@ -110,26 +99,19 @@ class _Tuner:
         interrupted: Callable[[], bool],
         on_progress: Callable[[Progress], None],
     ) -> None:
+        super().__init__(device, pace, interrupted, on_progress, runs_total=total)
         self.search = search
         self.part = part
         self.folder = folder
         self.finished = finished
-        self.total = total
-        self.device = device
-        self.pace = pace
-        self.interrupted = interrupted
-        self.on_progress = on_progress
+        self.runs_done = sum(number < total for number in finished)
         self._engine: Engine | None = None
+        self._pending: Pending = {}
 
-    @property
-    def done(self) -> int:
-        """Trials done, of those asked for."""
-        return sum(number < self.total for number in self.finished)
-
-    def tune(self) -> Stopped:
+    def tune(self) -> Ended:
         """Finish batch after batch; each is proposed from those before it alone."""
-        for first in range(0, self.total, self.search.batch):
-            numbers = range(first, min(first + self.search.batch, self.total))
+        for first in range(0, self.runs_total, self.search.batch):
+            numbers = range(first, min(first + self.search.batch, self.runs_total))
             if self.finished.keys() >= set(numbers):
                 continue
             before = [self.finished[number] for number in range(first)]
@@ -145,8 +127,9 @@ class _Tuner:
                 return ended
         return "finished"
 
-    def _finish(self, pending: Pending) -> Stopped:
+    def _finish(self, pending: Pending) -> Ended:
         """Train the runs of a batch, as many at once as is quickest."""
+        self._pending = pending
         if self._engine is None:
             runs = [run.spec for run in pending]
             self._engine = engine(self.search.study(), self.part, runs, self.device)
@@ -155,8 +138,8 @@ class _Tuner:
         waiting = deque(groups(list(pending), under_way, self._engine.at_once))
         while waiting:
             group = waiting.popleft()
-            self.pace.steps_left = (self.total - self.done) * steps - len(group.runs) * group.step
-            match self._train(self._engine, group, pending):
+            self.pace.steps_left = (self.runs_total - self.runs_done) * steps - len(group.runs) * group.step
+            match self.train(self._engine, group):
                 case "out of memory" if len(group.runs) > 1:
                     waiting.extendleft(reversed(group.halves()))
                 case "out of memory":
@@ -170,61 +153,12 @@ class _Tuner:
                     pass
         return "finished"
 
-    def _train(self, engine: Engine, group: Group, pending: Pending) -> Ended:
-        """Train a group to its end, or until it has to stop; then everything is saved."""
-        ended: Ended
-        try:
-            ended = self._advance(engine, group, pending)
-        except torch.OutOfMemoryError:
-            ended = "out of memory"
-        # only here is the training gone, to which the error's traceback led
-        free_memory(self.device)
-        return ended
+    def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
+        number, values = self._pending[run]
+        trial = Trial(number=number, values=values, run=run.record(history, origin))
+        self.folder.add(trial)
+        self.finished[number] = trial
+        self.runs_done += 1
 
-    def _advance(self, engine: Engine, group: Group, pending: Pending) -> Stopped:
-        training = engine.begin([run.spec for run in group.runs])
-        if group.checkpoints:
-            training.restore(group.checkpoints)
-        saved = time.monotonic()
-        while not training.finished:
-            stopped = self.interrupted()
-            if stopped or self.pace.out_of_time:
-                self._save(group, training)
-                return "interrupted" if stopped else "out of time"
-            before = training.step
-            with self.pace.turn():
-                training.advance()
-            self.pace.count(len(group.runs) * (training.step - before))
-            self._tell(group, training)
-            pause = CHECKPOINT_EVERY * max(1.0, self.pace.slowest_save / COSTLY_SAVE)
-            if time.monotonic() - saved > pause and not training.finished:
-                self._save(group, training)
-                saved = time.monotonic()
-        for run, history in zip(group.runs, training.histories, strict=True):
-            number, values = pending[run]
-            origin = provenance(self.device, precision=training.precision, seconds=training.seconds)
-            trial = Trial(number=number, values=values, run=run.record(history, origin))
-            self.folder.add(trial)
-            self.finished[number] = trial
-        self._tell(group, training)
-        return "finished"
-
-    def _save(self, group: Group, training: Training) -> None:
-        with self.pace.saving():
-            group.checkpoints = training.checkpoints
-            self.folder.save(zip((run.config.id for run in group.runs), group.checkpoints, strict=True))
-
-    def _tell(self, group: Group, training: Training) -> None:
-        latest = [history.test[-1] for history in training.histories if len(history)]
-        scores = [score for score in latest if score is not None]
-        self.on_progress(
-            Progress(
-                runs_done=self.done,
-                runs_total=self.total,
-                running=tuple(run.config for run in group.runs),
-                epoch=len(training.histories[0]),
-                accuracy=sum(scores) / len(scores) if scores else None,
-                fraction=self.pace.fraction,
-                seconds_left=self.pace.seconds_left,
-            )
-        )
+    def _store(self, group: Group) -> None:
+        self.folder.save(zip((run.config.id for run in group.runs), group.checkpoints, strict=True))
