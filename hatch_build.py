@@ -17,12 +17,15 @@ FLAGS = (
     "-std=gnu11",
     "-O3",
     "-pthread",
-    "-fopenmp-simd",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-shared",
     "-fPIC",
 )
+
+
+PARALLEL = ("-fopenmp", "-fopenmp-simd")
+"""With threads, which are then PyTorch's own; else, where the compiler has none, without."""
 
 
 class CompileKernel(BuildHookInterface[Any]):
@@ -35,14 +38,16 @@ class CompileKernel(BuildHookInterface[Any]):
         folder = Path(self.root, "src", "noiseproof", "losses")
         source, library = folder / "kernel.c", folder / "libkernel.so"
         unfinished = library.with_suffix(".tmp")
-        compiler = shlex.split(os.environ.get("CC", "cc"))
-        try:
-            checksum = f"-DSOURCE={zlib.crc32(source.read_bytes())}u"
-            subprocess.run([*compiler, *FLAGS, checksum, "-o", unfinished, source, "-lm"], check=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(
-                f"noiseproof: losses will be evaluated by PyTorch alone, no kernel: {error}", file=sys.stderr
-            )
+        compiler = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS]
+        checksum = f"-DSOURCE={zlib.crc32(source.read_bytes())}u"
+        for parallel in PARALLEL:
+            try:
+                subprocess.run([*compiler, parallel, checksum, "-o", unfinished, source, "-lm"], check=True)
+                break
+            except (OSError, subprocess.CalledProcessError) as error:
+                print(f"noiseproof: {error}", file=sys.stderr)
+        else:
+            print("noiseproof: losses will be evaluated by PyTorch alone, no kernel", file=sys.stderr)
             library.unlink(missing_ok=True)
             return
         unfinished.replace(library)

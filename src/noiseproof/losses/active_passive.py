@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Kind, Loss, Properties, check_hyperparameter, number_text
 from noiseproof.losses.evaluation import Options
-from noiseproof.losses.formula import Formula, Plain, RowFormula, Weighted
+from noiseproof.losses.formula import RowFormula, Weighted, WeightedRows
 
 
 class WeightedSum(Loss):
@@ -55,16 +55,11 @@ class WeightedSum(Loss):
         """The pairs ``(w_i, L_i)``."""
         return [(w, term) for w, term in zip(self.weights, self.terms, strict=True) if isinstance(term, Loss)]
 
-    def formula(self) -> Formula:
-        """Give the sum on one set of statistics, if every term is a function of them."""
-        formulas = [term.formula() for _, term in self.weighted]
-        rows = tuple(formula for formula in formulas if isinstance(formula, RowFormula))
-        if len(rows) == len(formulas):
-            return Weighted(self.weights, rows)
-        return Plain(self.per_sample, self._soft)
-
-    def _soft(self, log_p: Tensor, q: Tensor) -> Tensor:
-        return torch.stack([w * term.formula().soft(log_p, q) for w, term in self.weighted]).sum(0)
+    def formula(self) -> Weighted:
+        """Give the sum, on one set of statistics if every term is a function of them."""
+        formulas = tuple([term.formula() for _, term in self.weighted])
+        rows = all([isinstance(formula, RowFormula) for formula in formulas])
+        return (WeightedRows if rows else Weighted)(self.weights, formulas)
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the losses' terms, class by class."""

@@ -66,8 +66,7 @@ def evaluate(
         result = _against_probabilities(formula, logits, target, reduction, weight)
     else:
         result = _against_labels(formula, logits, target, reduction, ignore_index, weight, in_place)
-    wanted = _result_dtype(logits)
-    return result if result.dtype is wanted else result.to(wanted)
+    return result if result.dtype is logits.dtype else result.to(_result_dtype(logits))
 
 
 def _against_labels(
@@ -115,10 +114,8 @@ def _quickest(
     terms = _terms_in_memory(formula, logits, target, weight)
     if terms is not None and can_run(logits, terms):
         floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
-        batch = Batch(
-            logits, _indices(target), ignore_index=ignore_index, weight=floats, mean=reduction == "mean"
-        )
-        return compiled(logits, terms, batch, total=reduction != "none", in_place=in_place, plain=plain)
+        batch = Batch(_indices(target), ignore_index, floats, reduction)
+        return compiled(logits, terms, batch, in_place, plain)
     if terms is not None and TRITON_IS_THERE and logits.is_cuda and logits.dtype in TRITON_DTYPES:
         from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
 
@@ -146,8 +143,7 @@ def _terms_in_memory(
 ) -> tuple[Term, ...] | None:
     """Give the formula as kernels know it, if what stands in the tensors' memory is all that they are."""
     if (
-        not isinstance(formula, RowFormula)
-        or logits.dim() != 2
+        logits.dim() != 2
         or not is_eager(logits)
         or not is_eager(target)
         or logits.device != target.device

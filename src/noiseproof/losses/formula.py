@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -26,21 +26,41 @@ PerSample = Callable[[Tensor, Tensor], Tensor]
 
 
 class Term(NamedTuple):
-    """A summand as the compiled kernel knows it: ``weight`` times a function of l, or its share or sum.
+    """A summand as the compiled kernels know it: ``weight`` times a function h of l, or its share or sum.
 
-    ``function``: log is ``-l``, gap ``1 - p``, focal ``-(1 - p)^parameter l``, power ``(1 - p^parameter) /
-    parameter``. ``part``: label takes ``h(l_y)``, share ``h(l_y) / sum_k h(l_k)``, sum ``sum_k h(l_k)``.
+    ``function``, of ``first`` a and ``second`` b: log ``-l``, gap ``1 - p``, focal ``-(1 - p)^a l``, power
+    ``(1 - p^a) / a``, one ``1``, negative ``max(b + (1 - p)^a l, 0)``, shifted ``sign(a) (|a + 1|^b -
+    |a + p|^b) / b``, exponential ``exp(-p/a)``, taylor ``sum_{i=1..a} (1 - p)^i / i``, jensen_shannon the
+    divergence of a label at pi = a. ``part``: label takes ``h(l_y)``, share ``h(l_y) / sum_k h(l_k)``, sum
+    ``sum_k h(l_k)``; the last two of `SUMMABLE` functions only. ``towards_top``: the m of the
+    epsilon-softmax, at whose ``l_y`` a label's term then is.
     """
 
     weight: float
-    function: Literal["log", "gap", "focal", "power"]
-    parameter: float = 0.0
-    part: Literal["label", "share", "sum"] = "label"
+    function: str
+    first: float = 0.0
+    second: float = 0.0
+    part: str = "label"
+    towards_top: float = 0.0
 
 
-FUNCTIONS = {"log": 0, "gap": 1, "focal": 2, "power": 3}
+FUNCTIONS = {
+    "log": 0,
+    "gap": 1,
+    "focal": 2,
+    "power": 3,
+    "one": 4,
+    "negative": 5,
+    "shifted": 6,
+    "exponential": 7,
+    "taylor": 8,
+    "jensen_shannon": 9,
+}
 PARTS = {"label": 0, "share": 1, "sum": 2}
 """Numbers of a term's function and part, by which the kernels go."""
+
+SUMMABLE = ("log", "gap", "focal", "power", "negative")
+"""Functions that the kernels sum over the classes."""
 
 
 class Formula(ABC):
@@ -49,6 +69,10 @@ class Formula(ABC):
     @abstractmethod
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the values of ``log_p`` ``(..., C)`` at the labels ``target`` ``(...)``."""
+
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give the formula as a sum of what the compiled kernels know, None if it is no such sum."""
+        return None
 
     def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
         """Give the values of ``log_p`` ``(..., C)`` against the probabilities ``q`` ``(..., C)``.
@@ -95,10 +119,6 @@ class RowFormula(Formula):
     summed: tuple[OnLabel, ...] = ()
     """The elementwise functions h whose sums over the classes the formula needs."""
 
-    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
-        """Give the formula as a sum of what the compiled kernel knows, None if it is no such sum."""
-        return None
-
     @abstractmethod
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Give value and slopes from ``l_y`` and the sums of `summed`, each ``(N, 1)``."""
@@ -110,7 +130,7 @@ class OnLabel(RowFormula):
 
     ``slope`` is ``h'``, elementwise too, or the number that it is everywhere; without it autograd finds it.
     ``against`` is the loss against probabilities, where it is defined; at a one-hot q it is ``h(l_y)``.
-    ``known_as`` is h as the sum of functions that the compiled kernel knows, empty if it is none.
+    ``known_as`` is h as the sum of functions that the compiled kernels know, empty if it is none.
     """
 
     value: Elementwise
@@ -162,9 +182,9 @@ class Normalized(RowFormula):
         if len(self.inner.known_as) != 1:
             return None
         (known,) = self.inner.known_as
-        if known.function == "power" and known.parameter < LEAST_POWER:
+        if known.function not in SUMMABLE or (known.function == "power" and known.first < LEAST_POWER):
             return None
-        return (known._replace(weight=1.0, part="share"),)
+        return (Term(1.0, known.function, known.first, known.second, "share"),)
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Apply the quotient rule."""
@@ -183,16 +203,11 @@ class Normalized(RowFormula):
 
 
 @dataclass(frozen=True)
-class Weighted(RowFormula):
-    """``sum_i w_i L_i`` of formulas, on one set of statistics."""
+class Weighted(Formula):
+    """``sum_i w_i L_i`` of any formulas."""
 
     weights: tuple[float, ...]
-    formulas: tuple[RowFormula, ...]
-
-    @property
-    def summed(self) -> tuple[OnLabel, ...]:  # type: ignore[override]
-        """The terms' sums, one after the other."""
-        return tuple(h for formula in self.formulas for h in formula.summed)
+    formulas: tuple[Formula, ...]
 
     def terms(self, num_classes: int) -> tuple[Term, ...] | None:
         """Give the terms of all, weighted, if each has some."""
@@ -201,8 +216,28 @@ class Weighted(RowFormula):
             terms = formula.terms(num_classes)
             if terms is None:
                 return None
-            found += terms if weight == 1 else [t._replace(weight=weight * t.weight) for t in terms]
+            found += terms if weight == 1 else [Term(weight * own, *rest) for own, *rest in terms]
         return tuple(found)
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Sum the terms' values."""
+        return _added([w * h(log_p, target) for w, h in zip(self.weights, self.formulas, strict=True)])
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Sum the terms' values."""
+        return _added([w * h.soft(log_p, q) for w, h in zip(self.weights, self.formulas, strict=True)])
+
+
+@dataclass(frozen=True)
+class WeightedRows(Weighted, RowFormula):
+    """``sum_i w_i L_i`` of formulas of a row, on one set of statistics."""
+
+    formulas: tuple[RowFormula, ...]
+
+    @property
+    def summed(self) -> tuple[OnLabel, ...]:  # type: ignore[override]
+        """The terms' sums, one after the other."""
+        return tuple(h for formula in self.formulas for h in formula.summed)
 
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Add up values and slopes."""
@@ -215,14 +250,6 @@ class Weighted(RowFormula):
             of_sums += [weight * slope for slope in part.of_sums]
             start = stop
         return Linearized(_added(values), _added(of_label), tuple(of_sums))
-
-    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Sum the terms' values."""
-        return _added([w * h(log_p, target) for w, h in zip(self.weights, self.formulas, strict=True)])
-
-    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
-        """Sum the terms' values."""
-        return _added([w * h.soft(log_p, q) for w, h in zip(self.weights, self.formulas, strict=True)])
 
 
 def at_label(values: Tensor, target: Tensor) -> Tensor:

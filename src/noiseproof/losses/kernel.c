@@ -7,25 +7,26 @@
    The gradient over the logits follows from the slopes in l_y and in each sum:
      dL/dz_k = of_label (d_ky - p_k) + sum_h of_sum_h (h'(l_k) - p_k sum_j h'(l_j)).
 
-   Written in plain C, so that it needs no header of PyTorch's and any compiler will do; the loops over the
-   classes are shaped for the vectorizer. Infinite and undefined logits spread as they do in PyTorch. */
+   Written in plain C, so that it needs no header of PyTorch's and any compiler will do; the loops are shaped for
+   the vectorizer. Infinite and undefined logits spread as they do in PyTorch. */
 
 #include <math.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum function { LOG, GAP, FOCAL, POWER };
+/* Numbered as in formula.py, which defines them. */
+enum function { LOG, GAP, FOCAL, POWER, ONE, NEGATIVE, SHIFTED, EXPONENTIAL, TAYLOR, JENSEN_SHANNON };
 enum part { LABEL, SHARE, SUM };
+enum reduction { NONE, MEAN, TOTAL };
 
 struct term {
-    double weight, parameter;
+    double weight, first, second, towards_top;
     int32_t function, part;
 };
 
-enum { MOST_TERMS = 16, CHUNK = 1024 };
+enum { MOST_TERMS = 16, MOST_THREADS = 64 };
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__linux__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -81,13 +82,16 @@ INLINE float log_of(float u) {
     return x + y + n * 0.693359375f;
 }
 
-/* u^(-1/2) for normal u > 0 to 2 ulp: a guess from the bits, made exact by Newton. The processor's own root and
-   quotient are several times slower. */
+/* u^(-1/2) for normal u > 0 to 2 ulp: a guess from the bits, made exact by a step of second and one of third order.
+   The processor's own root and quotient are several times slower. */
 INLINE float inverse_root_of(float u) {
-    float y = as_float(0x5f3759dfu - (as_bits(u) >> 1));
-    for (int step = 0; step < 3; step++) y = y * (1.5f - 0.5f * u * y * y);
-    return y;
+    float y = as_float(0x5f1ffff9u - (as_bits(u) >> 1));
+    y *= 0.703952253f * (2.38924456f - u * y * y); /* to 7e-4: constants of Kadlec's */
+    float t = u * y * y;
+    return y * (1.875f + t * (0.375f * t - 1.25f));
 }
+
+/* -------------------------------------------------------------------------------------------- at the label */
 
 /* One log p with p and 1 - p, in double precision. */
 struct point {
@@ -98,310 +102,480 @@ INLINE double power_of(double base, double exponent) {
     return exponent == 0.5 ? sqrt(base) : exponent == 1 ? base : pow(base, exponent);
 }
 
-/* h there, and its derivative in l: only the label's are asked for. */
-INLINE double value_and_slope(const struct term *term, struct point at, double *slope) {
-    double g = term->parameter;
-    switch (term->function) {
+INLINE double focal_of(struct point at, double gamma, double *slope) {
+    /* where p rounds to 1, l is 0 too, and no power of an underflowed 1 - p must make that undefined */
+    double u = at.gap > 1e-300 ? at.gap : 1e-300, power = power_of(u, gamma);
+    *slope = gamma * at.l * at.p * power / u - power;
+    return -at.l * power;
+}
+
+/* h there, and its derivative in l. The functions are defined in formula.py. */
+INLINE double value_and_slope(int32_t function, double first, double second, struct point at, double *slope) {
+    switch (function) {
+    case ONE:
+        *slope = 0;
+        return 1 + 0 * at.l; /* undefined with its row */
     case LOG:
         *slope = -1;
         return -at.l;
     case GAP:
         *slope = -at.p;
         return at.gap;
-    case FOCAL: {
-        /* where p rounds to 1, l is 0 too, and no power of an underflowed 1 - p must make that undefined */
-        double u = at.gap > 1e-300 ? at.gap : 1e-300, power = power_of(u, g);
-        *slope = g * at.l * at.p * power / u - power;
-        return -at.l * power;
+    case FOCAL:
+        return focal_of(at, first, slope);
+    case NEGATIVE: {
+        double value = second - focal_of(at, first, slope);
+        *slope = value > 0 ? -*slope : 0 * value;
+        return value < 0 ? 0 : value;
     }
-    default: {
-        double value = -expm1(g * at.l) / g;
-        *slope = g * value - 1;
+    case POWER: {
+        double value = -expm1(first * at.l) / first;
+        *slope = first * value - 1;
         return value;
     }
+    case SHIFTED: { /* relative to the power at p = 1, so that the loss keeps its digits near there */
+        double whole = fabs(first + 1), ratio = log1p(-at.gap / (first + 1));
+        *slope = -at.p * pow(whole, second - 1) * exp((second - 1) * ratio);
+        return (first > 0 ? -1 : 1) * pow(whole, second) / second * expm1(second * ratio);
+    }
+    case EXPONENTIAL: {
+        double value = exp(-at.p / first);
+        *slope = -at.p / first * value;
+        return value;
+    }
+    case TAYLOR: {
+        double value = 0, power = 1;
+        for (int i = (int)first; i > 0; i--) value = at.gap * (value + 1.0 / i), power *= at.gap;
+        *slope = power - 1;
+        return value;
+    }
+    default: { /* JENSEN_SHANNON */
+        double log_m = log1p((first - 1) * at.gap), log_rest = log1p(-first);
+        double of_p = at.p > 0 ? at.p * (at.l - log_m) : 0 * log_m;
+        *slope = -at.p - of_p / log_rest;
+        return ((1 - first) * (of_p - at.gap * log_rest) - first * log_m) / ((first - 1) * log_rest);
+    }
     }
 }
 
-/* Of a function that is curved in l: the sums over a row of h and of h', and each h' in `slopes`. The row is given
-   as l = z - top - log_sum and p = e * inverse. */
-INLINE void focal_sums(const float *restrict z, const float *restrict e, float *restrict slopes, int64_t count,
-                       float top, float log_sum, float inverse, float g, double *sum, double *slope_sum) {
-    const float tiny = 1.42e-14f; /* eps^2, far below any 1 - p that rounding leaves */
-    for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
-        float h = 0, d = 0;
-#define OVER_CHUNK(POWER_OF_U_LESS_1)                                                                                  \
-    _Pragma("omp simd reduction(+ : h, d)") for (int64_t k = start; k < stop; k++) {                                   \
-        float l = z[k] - top - log_sum, p = e[k] * inverse;                                                            \
-        float u = 1.0f - p;                                                                                            \
-        u = u < tiny ? tiny : u;                                                                                       \
-        float w = (POWER_OF_U_LESS_1);                                                                                 \
-        float slope = w * (g * l * p - u);                                                                             \
-        slopes[k] = slope;                                                                                             \
-        h -= l * (w * u);                                                                                              \
-        d += slope;                                                                                                    \
-    }
-        if (g == 0.5f) {
-            OVER_CHUNK(inverse_root_of(u))
-        } else if (g == 1.0f) {
-            OVER_CHUNK(1.0f)
-        } else if (g == 2.0f) {
-            OVER_CHUNK(u)
-        } else {
-            OVER_CHUNK(exp_of((g - 1.0f) * log_of(u)))
-        }
-        *sum += h;
-        *slope_sum += d;
+/* ---------------------------------------------------------------------------------- summed over the classes */
+
+/* Which power of u = 1 - p a focal factor is, so that the common ones cost little. */
+enum exponent { ZERO, HALF, UNITY, TWO, ANY };
+
+INLINE float power_less_1(enum exponent exponent, float u, float gamma) {
+    switch (exponent) {
+    case HALF:
+        return inverse_root_of(u);
+    case UNITY:
+        return 1.0f;
+    case TWO:
+        return u;
+    default:
+        return exp_of((gamma - 1.0f) * log_of(u));
     }
 }
 
-INLINE void power_sums(const float *restrict z, float *restrict slopes, int64_t count, float top, float log_sum,
-                       float q, double *sum, double *slope_sum) {
-    for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
-        float d = 0;
-#pragma omp simd reduction(+ : d)
-        for (int64_t k = start; k < stop; k++) {
-            float slope = -exp_of(q * (z[k] - top - log_sum));
-            slopes[k] = slope;
-            d += slope;
-        }
-        *sum += ((double)(stop - start) + d) / q;
-        *slope_sum += d;
+/* h and h' of one class; function and exponent are constants where this is used. */
+INLINE float class_value(int32_t function, enum exponent exponent, float first, float second, float l, float p,
+                         float *slope) {
+    if (function == POWER) {
+        *slope = -exp_of(first * l);
+        return (1.0f + *slope) / first;
     }
-}
-
-/* What this was compiled from: a checksum that the build gives. */
-uint32_t noiseproof_source(void) { return SOURCE; }
-
-/* What a row counts: nothing if its label is ignored, else its class's weight, or 1 where `weight` is null. */
-INLINE double factor_of(int64_t y, int64_t ignore_index, const float *weight) {
-    return y == ignore_index ? 0.0 : (weight ? weight[y] : 1.0);
-}
-
-/* What all rows count together; -1 - row if the label of that row is out of range. */
-double noiseproof_count(const int64_t *target, int64_t rows, int64_t count, int64_t ignore_index, const float *weight) {
-    double total = 0;
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t y = target[row];
-        if (y != ignore_index && (y < 0 || y >= count)) return -1.0 - row;
-        total += factor_of(y, ignore_index, weight);
+    float value = -l;
+    *slope = -1.0f;
+    if (exponent != ZERO) {
+        const float tiny = 1.42e-14f; /* eps^2, far below any 1 - p that rounding leaves */
+        float u = 1.0f - p;
+        u = u < tiny ? tiny : u;
+        float w = power_less_1(exponent, u, first);
+        value *= w * u;
+        *slope = w * (first * l * p - u);
     }
-    return total;
-}
-
-/* Rows `first` to `last`, as noiseproof_rows has them. */
-FOR_EACH_PROCESSOR
-static double some_rows(const float *logits, const int64_t *target, int64_t ignore_index, const float *weight,
-                       double scale, int64_t first, int64_t last, int64_t count, const struct term *terms,
-                       int32_t num_terms, float *values, float *gradient, float *scratch) {
-    double all = 0;
-    float *restrict e = scratch;
-    for (int64_t row = first; row < last; row++) {
-        const float *z = logits + row * count;
-        int64_t y = target[row];
-        double factor = factor_of(y, ignore_index, weight) * scale;
-        if (factor == 0) {
-            if (values) values[row] = 0;
-            if (gradient) memset(gradient + row * count, 0, count * sizeof(float));
-            continue;
-        }
-
-        float top = z[0];
-#pragma omp simd reduction(max : top)
-        for (int64_t k = 1; k < count; k++) top = z[k] > top ? z[k] : top;
-        double sum = 0, sum_x = 0;
-        for (int64_t start = 0; start < count; start += CHUNK) {
-            int64_t stop = start + CHUNK < count ? start + CHUNK : count;
-            float s = 0, t = 0;
-#pragma omp simd reduction(+ : s, t)
-            for (int64_t k = start; k < stop; k++) {
-                float x = z[k] - top;
-                e[k] = exp_of(x);
-                s += e[k];
-                t += x;
-            }
-            sum += s;
-            sum_x += t;
-        }
-        double log_sum = log(sum);
-        float inverse = (float)(1 / sum);
-        struct point label = {(double)z[y] - top - log_sum, e[y] / sum, (sum - e[y]) / sum};
-
-        /* the gradient is  of_label d_ky + of_p p_k + of_all + sum of curved slopes */
-        double value = 0, of_label = 0, of_all = 0, of_p = 0;
-        float curved[MOST_TERMS];
-        int num_curved = 0;
-        for (int i = 0; i < num_terms; i++) {
-            const struct term *term = &terms[i];
-            double slope, h = value_and_slope(term, label, &slope);
-            if (term->part == LABEL) {
-                value += term->weight * h;
-                of_label += term->weight * slope;
-                of_p -= term->weight * slope;
-                continue;
-            }
-            double total = 0, slopes_total = 0;
-            float *slopes = scratch + (1 + num_curved) * count;
-            if (term->function == LOG) {
-                total = count * log_sum - sum_x;
-                slopes_total = -(double)count;
-            } else if (term->function == FOCAL) {
-                focal_sums(z, e, slopes, count, top, (float)log_sum, inverse, (float)term->parameter, &total,
-                           &slopes_total);
-            } else if (term->function == POWER) {
-                power_sums(z, slopes, count, top, (float)log_sum, (float)term->parameter, &total, &slopes_total);
-            } else { /* GAP: p sums to 1 */
-                total = count - 1.0;
-            }
-            double of_sum = term->weight;
-            if (term->part == SHARE) {
-                value += term->weight * h / total;
-                of_label += term->weight * slope / total;
-                of_p -= term->weight * slope / total;
-                of_sum = -term->weight * h / (total * total);
-            } else {
-                value += term->weight * total;
-            }
-            if (term->function == GAP) continue;
-            of_p -= of_sum * slopes_total;
-            if (term->function == LOG) {
-                of_all -= of_sum;
-            } else {
-                curved[num_curved++] = (float)(of_sum * factor);
-            }
-        }
-        value *= factor;
-        all += value;
-        if (values) values[row] = (float)value;
-        if (!gradient) continue;
-
-        float *out = gradient + row * count;
-        float a = (float)(of_p * factor) * inverse, b = (float)(of_all * factor);
-        if (num_curved == 0) {
-            for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + b;
-        } else {
-            const float *restrict slopes = scratch + count;
-            float c = curved[0];
-            for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + b + c * slopes[k];
-            for (int i = 1; i < num_curved; i++) {
-                slopes = scratch + (1 + i) * count;
-                c = curved[i];
-                for (int64_t k = 0; k < count; k++) out[k] += c * slopes[k];
-            }
-        }
-        out[y] += (float)(of_label * factor);
+    if (function == NEGATIVE) {
+        value = second - value;
+        *slope = value > 0 ? -*slope : 0 * value;
+        value = value < 0 ? 0 : value;
     }
-    return all;
+    return value;
 }
 
-/* ------------------------------------------------------------------------------------------------- threads
+/* ------------------------------------------------------------------------------------------------- the rows
 
-   A batch of a few hundred kilobytes is done in less time than it takes to wake a thread of Python's, so the helpers
-   are kept here, asleep. One batch at a time has them; another that comes meanwhile does without. */
+   Short rows are done LANES at a time, one in each lane of the processor's vectors: class k of lane r stands at
+   k * LANES + r. Longer rows are done one by one, with vectors along the classes. */
 
-enum { MOST_THREADS = 64 };
+enum { LANES = 16, SHORT = 64, CHUNK = 1024 };
 
 struct batch {
     const float *logits;
     const int64_t *target;
-    int64_t ignore_index, rows, count;
     const float *weight;
-    double scale;
+    int64_t ignore_index, rows, count;
     const struct term *terms;
     int32_t num_terms;
-    float *values, *gradient, *scratch;
-    int64_t scratch_size;
-    int parts;
-    double totals[MOST_THREADS];
-    atomic_int pending;
+    double scale;
+    float *values, *gradient;
 };
 
-static pthread_mutex_t entrance = PTHREAD_MUTEX_INITIALIZER, lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t wake = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
-static struct batch *current;
-static uint64_t generation;
-static int helpers;
+/* What is known of the rows under way: of one, or of LANES. */
+struct state {
+    int64_t y[LANES];
+    double factor[LANES];
+    float top[LANES], log_sum[LANES], inverse[LANES];
+    double sum_x[LANES];                         /* of z - top */
+    struct point label[LANES];
+    double total[LANES], slopes_total[LANES];    /* of a term's function, over the classes */
+    double value[LANES], of_label[LANES];
+    double of_p[LANES], of_all[LANES];           /* the gradient is of_label d_ky + of_p p_k + of_all + curved slopes */
+    float curved[MOST_TERMS][LANES];
+    int num_curved;
+};
 
-static void do_part(struct batch *b, int i) {
-    b->totals[i] = some_rows(b->logits, b->target, b->ignore_index, b->weight, b->scale, b->rows * i / b->parts,
-                             b->rows * (i + 1) / b->parts, b->count, b->terms, b->num_terms, b->values, b->gradient,
-                             b->scratch + i * b->scratch_size);
+/* What a row counts: nothing if its label is ignored, else its class's weight, or 1 where `weight` is null. */
+INLINE double factor_of(const struct batch *b, int64_t y) {
+    return y == b->ignore_index ? 0.0 : (b->weight ? b->weight[y] : 1.0);
 }
 
-static void *help(void *argument) {
-    int i = (int)(intptr_t)argument;
-    uint64_t seen = 0;
-    pthread_mutex_lock(&lock);
-    for (;;) {
-        while (generation == seen) pthread_cond_wait(&wake, &lock);
-        seen = generation;
-        struct batch *batch = current;
-        if (!batch || i >= batch->parts) continue;
-        pthread_mutex_unlock(&lock);
-        do_part(batch, i);
-        pthread_mutex_lock(&lock);
-        if (atomic_fetch_sub(&batch->pending, 1) == 1) pthread_cond_signal(&done);
+INLINE void set_label(struct state *s, int r, double x, double log_sum, double e, double sum) {
+    s->label[r] = (struct point){x - log_sum, e / sum, (sum - e) / sum};
+    s->log_sum[r] = (float)log_sum;
+    s->inverse[r] = (float)(1 / sum);
+}
+
+/* e^(z - top) of a row in `e`, and what follows from it. */
+INLINE void read_row(struct state *s, const float *restrict z, float *restrict e, int64_t count) {
+    float top = z[0];
+#pragma omp simd reduction(max : top)
+    for (int64_t k = 1; k < count; k++) top = z[k] > top ? z[k] : top;
+    double sum = 0, sum_x = 0;
+    for (int64_t start = 0; start < count; start += CHUNK) {
+        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        float some = 0, some_x = 0;
+#pragma omp simd reduction(+ : some, some_x)
+        for (int64_t k = start; k < stop; k++) {
+            float x = z[k] - top;
+            e[k] = exp_of(x);
+            some += e[k];
+            some_x += x;
+        }
+        sum += some;
+        sum_x += some_x;
     }
-    return 0;
+    s->top[0] = top;
+    s->sum_x[0] = sum_x;
+    set_label(s, 0, (double)z[s->y[0]] - top, log(sum), e[s->y[0]], sum);
 }
 
-/* A forked process has none of the helpers, whatever its copy of the count says. */
-static void forget_helpers(void) {
-    helpers = 0;
-    generation = 0;
-    current = 0;
-    pthread_mutex_init(&entrance, 0);
-    pthread_mutex_init(&lock, 0);
-    pthread_cond_init(&wake, 0);
-    pthread_cond_init(&done, 0);
-}
-
-/* Have that many helpers; gives how many there are. */
-static int call_helpers(int wanted) {
-    static int registered;
-    if (!registered) registered = !pthread_atfork(0, 0, forget_helpers);
-    while (helpers < wanted) {
-        pthread_t thread;
-        pthread_attr_t detached;
-        pthread_attr_init(&detached);
-        pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-        int failed = pthread_create(&thread, &detached, help, (void *)(intptr_t)(helpers + 1));
-        pthread_attr_destroy(&detached);
-        if (failed) break;
-        helpers++;
+/* The same of LANES rows, whose z - top go into `x`; lanes beyond `rows` repeat the last. */
+INLINE void read_rows(struct state *s, const float *restrict z, float *restrict x, float *restrict e, int64_t count,
+                      int rows) {
+    for (int r = 0; r < LANES; r++) {
+        const float *row = z + (r < rows ? r : rows - 1) * count;
+        for (int64_t k = 0; k < count; k++) x[k * LANES + r] = row[k];
     }
-    return helpers < wanted ? helpers : wanted;
+    float top[LANES], sum[LANES] = {0}, sum_x[LANES] = {0};
+    for (int r = 0; r < LANES; r++) top[r] = x[r];
+    for (int64_t k = 1; k < count; k++)
+        for (int r = 0; r < LANES; r++) top[r] = x[k * LANES + r] > top[r] ? x[k * LANES + r] : top[r];
+    for (int64_t k = 0; k < count; k++)
+        for (int r = 0; r < LANES; r++) {
+            float less = x[k * LANES + r] - top[r], power = exp_of(less);
+            x[k * LANES + r] = less;
+            e[k * LANES + r] = power;
+            sum[r] += power;
+            sum_x[r] += less;
+        }
+    float log_sum[LANES];
+    for (int r = 0; r < LANES; r++) log_sum[r] = log_of(sum[r]) + 0 * sum[r]; /* undefined with its row */
+    for (int r = 0; r < LANES; r++) {
+        int64_t at = s->y[r] * LANES + r;
+        s->top[r] = top[r];
+        s->sum_x[r] = sum_x[r];
+        set_label(s, r, x[at], log_sum[r], e[at], sum[r]);
+    }
 }
 
-/* Logits (rows, count) in float32, whose labels are in range, on up to `threads` threads. Gives the sum of the rows'
-   values, each times what the row counts and `scale`. Writes the values into `values` and dvalue/dlogits into
-   `gradient`, which may be `logits` itself; either may be null. `scratch` has `scratch_size`, (1 + curved terms) *
-   count, floats for each thread. */
-double noiseproof_rows(const float *logits, const int64_t *target, int64_t ignore_index, const float *weight,
-                       double scale, int64_t rows, int64_t count, const struct term *terms, int32_t num_terms,
-                       float *values, float *gradient, float *scratch, int64_t scratch_size, int32_t threads) {
-    if (threads > MOST_THREADS) threads = MOST_THREADS;
-    if (threads < 2 || pthread_mutex_trylock(&entrance))
-        return some_rows(logits, target, ignore_index, weight, scale, 0, rows, count, terms, num_terms, values,
-                         gradient, scratch);
-    struct batch batch = {logits,   target, ignore_index, rows,    count,        weight, scale, terms, num_terms,
-                          values, gradient, scratch,      scratch_size, 1 + call_helpers(threads - 1)};
-    atomic_init(&batch.pending, batch.parts - 1);
-    pthread_mutex_lock(&lock);
-    current = &batch;
-    generation++;
-    pthread_cond_broadcast(&wake);
-    pthread_mutex_unlock(&lock);
-    do_part(&batch, 0);
-    for (int spin = 0; spin < 10000 && atomic_load(&batch.pending); spin++)
-        ; /* the parts are alike, so the others are nearly done */
-    pthread_mutex_lock(&lock);
-    while (atomic_load(&batch.pending)) pthread_cond_wait(&done, &lock);
-    current = 0;
-    pthread_mutex_unlock(&lock);
-    pthread_mutex_unlock(&entrance);
+/* The sums over the classes of a term's h and h', and each h' in `slopes`; false if h' is not kept, since it is linear
+   in p. `x` is z - top, or z itself for a single row. */
+INLINE int sum_classes(struct state *s, const struct term *term, const float *restrict x, const float *restrict e,
+                       float *restrict slopes, int64_t count, int lanes) {
+    if (term->function == LOG || term->function == GAP) {
+        for (int r = 0; r < lanes; r++) {
+            s->total[r] = term->function == LOG ? count * (double)s->log_sum[r] - s->sum_x[r] : count - 1.0;
+            s->slopes_total[r] = term->function == LOG ? -(double)count : -1.0;
+        }
+        return 0;
+    }
+    float first = (float)term->first, second = (float)term->second;
+    for (int r = 0; r < lanes; r++) s->total[r] = s->slopes_total[r] = 0;
+    float top = s->top[0], log_sum = s->log_sum[0], inverse = s->inverse[0];
+    int64_t step = lanes == 1 ? CHUNK : count;
+    for (int64_t start = 0; start < count; start += step) {
+        int64_t stop = start + step < count ? start + step : count;
+        float h[LANES] = {0}, d[LANES] = {0}, all_h = 0, all_d = 0;
+#define OVER_CLASSES(FUNCTION, EXPONENT)                                                                               \
+    if (lanes == 1) {                                                                                                  \
+        _Pragma("omp simd reduction(+ : all_h, all_d)") for (int64_t k = start; k < stop; k++) {                       \
+            float slope;                                                                                               \
+            all_h += class_value(FUNCTION, EXPONENT, first, second, x[k] - top - log_sum, e[k] * inverse, &slope);     \
+            all_d += slopes[k] = slope;                                                                                \
+        }                                                                                                              \
+    } else {                                                                                                           \
+        for (int64_t k = 0; k < count; k++)                                                                            \
+            for (int r = 0; r < LANES; r++) {                                                                          \
+                int64_t i = k * LANES + r;                                                                             \
+                float slope, l = x[i] - s->log_sum[r], p = e[i] * s->inverse[r];                                       \
+                h[r] += class_value(FUNCTION, EXPONENT, first, second, l, p, &slope);                                  \
+                d[r] += slopes[i] = slope;                                                                             \
+            }                                                                                                          \
+    }
+#define OVER_EXPONENTS(FUNCTION)                                                                                       \
+    if (first == 0.5f) {                                                                                               \
+        OVER_CLASSES(FUNCTION, HALF)                                                                                   \
+    } else if (first == 1.0f) {                                                                                        \
+        OVER_CLASSES(FUNCTION, UNITY)                                                                                  \
+    } else if (first == 2.0f) {                                                                                        \
+        OVER_CLASSES(FUNCTION, TWO)                                                                                    \
+    } else if (first == 0.0f) {                                                                                        \
+        OVER_CLASSES(FUNCTION, ZERO)                                                                                   \
+    } else {                                                                                                           \
+        OVER_CLASSES(FUNCTION, ANY)                                                                                    \
+    }
+        if (term->function == POWER) {
+            OVER_CLASSES(POWER, ANY)
+        } else if (term->function == FOCAL) {
+            OVER_EXPONENTS(FOCAL)
+        } else {
+            OVER_EXPONENTS(NEGATIVE)
+        }
+        h[0] += all_h;
+        d[0] += all_d;
+        for (int r = 0; r < lanes; r++) s->total[r] += h[r], s->slopes_total[r] += d[r];
+    }
+    return 1;
+}
+
+/* log p of the label on the epsilon-softmax, p' = (p + m e_top) / (m + 1), and its derivative in log p; the first of
+   equal classes is the top one. */
+INLINE double move_label(struct point *at, double m, const float *z, int64_t y, float top) {
+    int is_top = z[y] == top;
+    for (int64_t k = 0; is_top && k < y; k++) is_top = z[k] != top;
+    double p = (at->p + (is_top ? m : 0)) / (m + 1), slope = is_top ? at->p / (at->p + m) : 1;
+    at->gap = is_top ? at->gap / (m + 1) : (at->gap + m) / (m + 1);
+    at->l = is_top ? log1p(-at->gap) : at->l - log1p(m);
+    at->p = p;
+    return slope;
+}
+
+INLINE void add_terms(struct state *s, const struct batch *b, const float *z, const float *x, const float *e,
+                      float *slopes, int lanes, int rows) {
+    int64_t count = b->count;
+    s->num_curved = 0;
+    for (int r = 0; r < lanes; r++) s->value[r] = s->of_label[r] = s->of_p[r] = s->of_all[r] = 0;
+    for (int i = 0; i < b->num_terms; i++) {
+        const struct term *term = &b->terms[i];
+        double h[LANES], slope[LANES], w = term->weight;
+        if (term->part != SUM) {
+            struct point at[LANES];
+            double inner[LANES];
+            for (int r = 0; r < lanes; r++) at[r] = s->label[r], inner[r] = 1;
+            if (term->towards_top > 0)
+                for (int r = 0; r < rows; r++)
+                    inner[r] = move_label(&at[r], term->towards_top, z + r * count, s->y[r], s->top[r]);
+#define AT_LABELS(FUNCTION)                                                                                            \
+    case FUNCTION:                                                                                                     \
+        for (int r = 0; r < lanes; r++)                                                                                \
+            h[r] = value_and_slope(FUNCTION, term->first, term->second, at[r], &slope[r]), slope[r] *= inner[r];       \
+        break;
+            switch (term->function) {
+                AT_LABELS(LOG)
+                AT_LABELS(GAP)
+                AT_LABELS(FOCAL)
+                AT_LABELS(POWER)
+                AT_LABELS(ONE)
+                AT_LABELS(NEGATIVE)
+                AT_LABELS(SHIFTED)
+                AT_LABELS(EXPONENTIAL)
+                AT_LABELS(TAYLOR)
+                AT_LABELS(JENSEN_SHANNON)
+            }
+        }
+        if (term->part == LABEL) {
+            for (int r = 0; r < lanes; r++) {
+                s->value[r] += w * h[r];
+                s->of_label[r] += w * slope[r];
+                s->of_p[r] -= w * slope[r];
+            }
+            continue;
+        }
+        int is_curved = sum_classes(s, term, x, e, slopes + s->num_curved * count * lanes, count, lanes);
+        for (int r = 0; r < lanes; r++) {
+            double total = s->total[r], of_sum = w;
+            if (term->part == SHARE) {
+                s->value[r] += w * h[r] / total;
+                s->of_label[r] += w * slope[r] / total;
+                s->of_p[r] -= w * slope[r] / total;
+                of_sum = -w * h[r] / (total * total);
+            } else {
+                s->value[r] += w * total;
+            }
+            if (term->function == GAP) continue; /* sums to a constant */
+            s->of_p[r] -= of_sum * s->slopes_total[r];
+            if (is_curved)
+                s->curved[s->num_curved][r] = (float)(of_sum * s->factor[r]);
+            else
+                s->of_all[r] -= of_sum;
+        }
+        s->num_curved += is_curved;
+    }
+}
+
+/* One row. `scratch` has (1 + curved terms) * count floats. */
+INLINE double do_row(const struct batch *b, int64_t row, float *scratch) {
+    struct state s;
+    int64_t count = b->count;
+    const float *z = b->logits + row * count;
+    float *out = b->gradient ? b->gradient + row * count : 0;
+    s.y[0] = b->target[row];
+    s.factor[0] = factor_of(b, s.y[0]) * b->scale;
+    if (s.factor[0] == 0) {
+        if (b->values) b->values[row] = 0;
+        if (out) memset(out, 0, count * sizeof(float));
+        return 0;
+    }
+    float *restrict e = scratch, *restrict slopes = scratch + count;
+    read_row(&s, z, e, count);
+    add_terms(&s, b, z, z, e, slopes, 1, 1);
+    double value = s.value[0] * s.factor[0];
+    if (b->values) b->values[row] = (float)value;
+    if (!out) return value;
+
+    float a = (float)(s.of_p[0] * s.factor[0]) * s.inverse[0], c = (float)(s.of_all[0] * s.factor[0]);
+    if (s.num_curved == 0) {
+        for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + c;
+    } else {
+        float d = s.curved[0][0];
+        for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + c + d * slopes[k];
+        for (int i = 1; i < s.num_curved; i++) {
+            const float *restrict more = slopes + i * count;
+            d = s.curved[i][0];
+            for (int64_t k = 0; k < count; k++) out[k] += d * more[k];
+        }
+    }
+    out[s.y[0]] += (float)(s.of_label[0] * s.factor[0]);
+    return value;
+}
+
+/* Up to LANES short rows. `scratch` has LANES times (2 + curved terms) * count floats. */
+INLINE double do_rows(const struct batch *b, int64_t row, int rows, float *scratch) {
+    struct state s;
+    int64_t count = b->count;
+    const float *z = b->logits + row * count;
+    float *restrict x = scratch, *restrict e = x + count * LANES, *restrict slopes = e + count * LANES;
+    for (int r = 0; r < LANES; r++) {
+        int64_t y = b->target[row + (r < rows ? r : rows - 1)];
+        s.factor[r] = factor_of(b, y) * b->scale;
+        s.y[r] = s.factor[r] == 0 ? 0 : y; /* an ignored label is no class */
+    }
+    read_rows(&s, z, x, e, count, rows);
+    add_terms(&s, b, z, x, e, slopes, LANES, rows);
+    double all = 0;
+    for (int r = 0; r < rows; r++) {
+        double value = s.factor[r] == 0 ? 0 : s.value[r] * s.factor[r];
+        all += value;
+        if (b->values) b->values[row + r] = (float)value;
+    }
+    if (!b->gradient) return all;
+
+    float a[LANES], c[LANES];
+    for (int r = 0; r < LANES; r++) {
+        a[r] = (float)(s.of_p[r] * s.factor[r]) * s.inverse[r];
+        c[r] = (float)(s.of_all[r] * s.factor[r]);
+    }
+    for (int64_t k = 0; k < count; k++)
+        for (int r = 0; r < LANES; r++) x[k * LANES + r] = a[r] * e[k * LANES + r] + c[r];
+    for (int i = 0; i < s.num_curved; i++)
+        for (int64_t k = 0; k < count; k++)
+            for (int r = 0; r < LANES; r++)
+                x[k * LANES + r] += s.curved[i][r] * slopes[(i * count + k) * LANES + r];
+    float *out = b->gradient + row * count;
+    for (int r = 0; r < rows; r++, out += count) {
+        if (s.factor[r] == 0) {
+            memset(out, 0, count * sizeof(float));
+            continue;
+        }
+        for (int64_t k = 0; k < count; k++) out[k] = x[k * LANES + r];
+        out[s.y[r]] += (float)(s.of_label[r] * s.factor[r]);
+    }
+    return all;
+}
+
+/* Rows `first` to `last`; gives the sum of their values. */
+FOR_EACH_PROCESSOR
+static double do_range(const struct batch *b, int64_t first, int64_t last, float *scratch) {
+    double all = 0;
+    if (b->count <= SHORT) {
+        for (int64_t row = first; row < last; row += LANES)
+            all += do_rows(b, row, (int)(last - row < LANES ? last - row : LANES), scratch);
+    } else {
+        for (int64_t row = first; row < last; row++) all += do_row(b, row, scratch);
+    }
+    return all;
+}
+
+/* ------------------------------------------------------------------------------------------------ the batch */
+
+/* What this was compiled from: a checksum that the build gives. */
+uint32_t noiseproof_source(void) { return SOURCE; }
+
+/* A forked process has none of OpenMP's threads, and would wait for them in vain. */
+static int is_forked;
+static void note_fork(void) { is_forked = 1; }
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(0, 0, note_fork); }
+
+static int num_curved(const struct term *terms, int32_t num_terms) {
+    int found = 0;
+    for (int i = 0; i < num_terms; i++)
+        found += terms[i].part != LABEL && terms[i].function != LOG && terms[i].function != GAP;
+    return found;
+}
+
+/* Logits (rows, count) in float32 on up to `threads` threads, which are PyTorch's own where it uses OpenMP. Writes the
+   values into `result`, (rows,), or their sum or mean over what they count; and its gradient into `gradient`, which may
+   be null, or `logits` itself. Gives -1, or the row whose label is out of range, or -2 if there is no memory. */
+int64_t noiseproof_rows(const float *logits, const int64_t *target, const float *weight, int64_t ignore_index,
+                        int64_t rows, int64_t count, const struct term *terms, int32_t num_terms, int32_t reduction,
+                        float *result, float *gradient, int32_t threads) {
+    struct batch batch = {logits, target,    weight, ignore_index, rows,    count,
+                          terms,  num_terms, 1,      reduction == NONE ? result : 0, gradient};
+    double counted = 0;
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t y = target[row];
+        if (y != ignore_index && (y < 0 || y >= count)) return row;
+        counted += factor_of(&batch, y);
+    }
+    if (reduction == MEAN && counted > 0) batch.scale = 1 / counted;
+
+    int64_t lanes = count <= SHORT ? LANES : 1;
+    size_t size = (size_t)((lanes == 1 ? 1 : 2) + num_curved(terms, num_terms)) * lanes * count * sizeof(float);
+    size = (size + 63) / 64 * 64; /* whole lines of the cache, so that no two threads share one */
+    int parts = threads > MOST_THREADS ? MOST_THREADS : threads;
+    if (is_forked || parts < 1) parts = 1;
+    char *scratch = aligned_alloc(64, size * parts);
+    if (!scratch) return -2;
+    double totals[MOST_THREADS];
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int i = 0; i < parts; i++) {
+        /* whole groups of lanes, so that a row is summed up alike on any number of threads */
+        int64_t groups = (rows + lanes - 1) / lanes, first = groups * i / parts * lanes,
+                last = groups * (i + 1) / parts * lanes;
+        totals[i] = do_range(&batch, first, last < rows ? last : rows, (float *)(scratch + i * size));
+    }
+    free(scratch);
     double total = 0;
-    for (int i = 0; i < batch.parts; i++) total += batch.totals[i];
-    return total;
+    for (int i = 0; i < parts; i++) total += totals[i];
+    if (reduction != NONE) *result = (float)total;
+    return -1;
 }

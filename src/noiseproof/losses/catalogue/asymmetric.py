@@ -15,7 +15,7 @@ from torch import Tensor
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.formula import OnLabel, Term
 
 
 def asymmetric_unhinged_loss(
@@ -171,6 +171,7 @@ def _unhinged(a: float, q: float) -> OnLabel:
     return OnLabel(
         value=lambda log_p: (a - 1) ** q / q * torch.expm1(q * log_ratio(log_p)),
         slope=lambda log_p: -((a - 1) ** (q - 1)) * torch.exp(log_p + (q - 1) * log_ratio(log_p)),
+        known_as=(Term(1.0, "shifted", -a, q),),
     )
 
 
@@ -181,6 +182,7 @@ def _generalized(a: float, q: float) -> OnLabel:
     return OnLabel(
         value=lambda log_p: -((a + 1) ** q) / q * torch.expm1(q * log_ratio(log_p)),
         slope=lambda log_p: -((a + 1) ** (q - 1)) * torch.exp(log_p + (q - 1) * log_ratio(log_p)),
+        known_as=(Term(1.0, "shifted", a, q),),
     )
 
 
@@ -188,6 +190,7 @@ def _exponential(a: float) -> OnLabel:
     return OnLabel(
         value=lambda log_p: torch.exp(torch.exp(log_p) / -a),
         slope=lambda log_p: torch.exp(log_p - torch.exp(log_p) / a) / -a,
+        known_as=(Term(1.0, "exponential", a),),
     )
 
 

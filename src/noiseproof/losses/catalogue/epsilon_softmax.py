@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from functools import partial
+from dataclasses import dataclass
 from typing import Unpack
 
 import torch
@@ -14,7 +14,7 @@ from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, OnLabel, Plain, at_label
+from noiseproof.losses.formula import Formula, OnLabel, Term, at_label
 
 
 def epsilon_softmax_cross_entropy(
@@ -31,7 +31,7 @@ def epsilon_softmax_cross_entropy(
     0.0615
     """
     _check_m("ce_eps", m)
-    return evaluate(_on_epsilon_softmax(CROSS_ENTROPY, m), logits, target, **options)
+    return evaluate(OnEpsilonSoftmax(CROSS_ENTROPY, m), logits, target, **options)
 
 
 def epsilon_softmax_focal_loss(
@@ -48,7 +48,7 @@ def epsilon_softmax_focal_loss(
     """
     _check_m("fl_eps", m)
     check_gamma("fl_eps", gamma)
-    return evaluate(_on_epsilon_softmax(focal(gamma), m), logits, target, **options)
+    return evaluate(OnEpsilonSoftmax(focal(gamma), m), logits, target, **options)
 
 
 class EpsilonSoftmaxLoss(Loss):
@@ -69,7 +69,7 @@ class EpsilonSoftmaxLoss(Loss):
 
     def formula(self) -> Formula:
         """Give the loss of p'."""
-        return _on_epsilon_softmax(self.on_epsilon_softmax(), self.m)
+        return OnEpsilonSoftmax(self.on_epsilon_softmax(), self.m)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate the loss of p' for every class as the label."""
@@ -120,17 +120,25 @@ class EpsilonSoftmaxFocalLoss(EpsilonSoftmaxLoss):
         return focal(self.gamma)
 
 
-def _on_epsilon_softmax(loss: OnLabel, m: float) -> Plain:
-    return Plain(partial(_of_label, loss=loss, m=m), partial(_of_probabilities, loss=loss, m=m))
+@dataclass(frozen=True)
+class OnEpsilonSoftmax(Formula):
+    """``h(log p'_y)``, ``p' = (p + m e_top) / (m + 1)``."""
 
+    loss: OnLabel
+    m: float
 
-def _of_label(log_p: Tensor, target: Tensor, loss: OnLabel, m: float) -> Tensor:
-    label = at_label(log_p, target)
-    return loss.value(_moved(label, log_p.argmax(-1) == target, m))
+    def terms(self, num_classes: int) -> tuple[Term, ...]:
+        """Give the loss's terms, at the moved label."""
+        return tuple(term._replace(towards_top=self.m) for term in self.loss.known_as)
 
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Evaluate h at the label only."""
+        label = at_label(log_p, target)
+        return self.loss.value(_moved(label, log_p.argmax(-1) == target, self.m))
 
-def _of_probabilities(log_p: Tensor, q: Tensor, loss: OnLabel, m: float) -> Tensor:
-    return loss.soft(_moved(log_p, _is_top(log_p), m), q)
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Give the loss of p' against probabilities."""
+        return self.loss.soft(_moved(log_p, _is_top(log_p), self.m), q)
 
 
 def _is_top(log_p: Tensor) -> Tensor:

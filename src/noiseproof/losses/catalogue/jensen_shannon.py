@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel, one_hot
+from noiseproof.losses.formula import OnLabel, Term, one_hot
 
 
 def jensen_shannon(logits: Tensor, target: Tensor, *, pi: float = 0.5, **options: Unpack[Options]) -> Tensor:
@@ -68,6 +68,7 @@ def _jensen_shannon(pi: float) -> OnLabel:
         value=partial(_value, pi=pi),
         slope=partial(_slope, pi=pi),
         against=lambda log_p, q: _divergence_terms(log_p, q, pi).sum(-1),
+        known_as=(Term(1.0, "jensen_shannon", pi),),
     )
 
 

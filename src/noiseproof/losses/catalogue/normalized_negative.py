@@ -16,7 +16,7 @@ from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, Normalized, OnLabel, RowFormula
+from noiseproof.losses.formula import Linearized, Normalized, OnLabel, RowFormula, Term
 
 
 def normalized_negative_cross_entropy(
@@ -152,6 +152,11 @@ class NegativeNormalized(RowFormula):
             )
         return self.negative
 
+    def terms(self, num_classes: int) -> tuple[Term, ...]:
+        """Give 1 less the share of h."""
+        (known,) = self.upside_down(num_classes).known_as
+        return Term(1.0, "one"), Term(-1.0, known.function, known.first, known.second, "share")
+
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
         """Turn the normalized form around."""
         at = Normalized(self.upside_down(num_classes)).linearized(label, sums, num_classes)
@@ -172,7 +177,11 @@ def _negative(loss: OnLabel, p_min: float) -> NegativeNormalized:
     def slope(log_p: Tensor) -> Tensor:
         return torch.where(log_p > least, -loss.slopes(log_p), 0)
 
-    return NegativeNormalized(OnLabel(value, slope), least)
+    (known,) = loss.known_as
+    gamma = known.first if known.function == "focal" else 0.0
+    return NegativeNormalized(
+        OnLabel(value, slope, known_as=(Term(1.0, "negative", gamma, upper),)), least
+    )
 
 
 def _check_p_min(loss: str, p_min: float) -> None:

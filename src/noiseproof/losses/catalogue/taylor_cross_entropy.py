@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel
+from noiseproof.losses.formula import OnLabel, Term
 
 MOST_TERMS = 1000
 """Of the series; each costs two operations."""
@@ -66,7 +66,9 @@ class TaylorCrossEntropy(ClasswiseLoss):
 
 
 def _taylor(t: int) -> OnLabel:
-    return OnLabel(value=partial(_value, t=t), slope=partial(_slope, t=t))
+    return OnLabel(
+        value=partial(_value, t=t), slope=partial(_slope, t=t), known_as=(Term(1.0, "taylor", t),)
+    )
 
 
 def _value(log_p: Tensor, t: int) -> Tensor:
