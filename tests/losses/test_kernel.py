@@ -22,7 +22,9 @@ from noiseproof.losses.checks import Reduction
 
 pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was there")
 
-KNOWN = [name for name in CATALOGUE if parse(name).formula().__class__.__name__ != "Plain"]
+KNOWN = [name for name in CATALOGUE if name not in ("bitempered", "nl")]
+"""Of the others one has a softmax of its own, and one wants 1 - p of every class to its last digit."""
+
 SIZES = [(1, 2), (5, 3), (7, 8), (16, 10), (9, 17), (4, 100), (3, 1030), (2, 5000)]
 """Below, at and above what fits a vector register and a chunk of the kernel's."""
 
@@ -166,11 +168,21 @@ def test_threads_of_python_may_evaluate_at_once(
 # ------------------------------------------------------------------------------------ what is compiled
 
 
-def test_every_formula_of_the_study_is_compiled(data: tuple[Tensor, Tensor]) -> None:
+def test_every_loss_and_pair_is_compiled(data: tuple[Tensor, Tensor]) -> None:
     logits, target = data
     study = ("ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce")
     pairs = [f"{a} + {b}" for a, b in itertools.combinations(study, 2)]
-    for text in (*study, *pairs, "2*nfl(gamma=2) + 0.5*(rce(A=-9) + ce)", "normalized(gce)", "ls", "sce"):
+    for text in (
+        *KNOWN,
+        *pairs,
+        "nce + 4*agce",
+        "5*nfl + 5*nnfl",
+        "0.01*ce_eps + 5*mae",
+        "2*nfl(gamma=2) + 0.5*(rce(A=-9) + ce)",
+        "normalized(gce)",
+        "ls",
+        "sce",
+    ):
         assert was_compiled(parse(text)(logits.requires_grad_(), target)), text
     assert was_compiled(functional.normalized_focal_loss(logits, target, gamma=3.5))
 
@@ -254,9 +266,9 @@ def test_no_gradient_is_made_where_none_is_asked_for(
     made: list[Any] = []
     evaluate = kernel.Batch.evaluate
 
-    def watched(batch: kernel.Batch, *args: Any) -> float:
-        made.append(args[2])
-        return evaluate(batch, *args)
+    def watched(batch: kernel.Batch, *args: Any) -> None:
+        made.append(args[3])
+        evaluate(batch, *args)
 
     monkeypatch.setattr(kernel.Batch, "evaluate", watched)
     parse("nce")(logits, target)

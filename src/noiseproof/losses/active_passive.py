@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Unpack
+from collections.abc import Iterable, Sequence
+from typing import Unpack, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Kind, Loss, Properties, check_hyperparameter, number_text
 from noiseproof.losses.evaluation import Options
-from noiseproof.losses.formula import RowFormula, Weighted, WeightedRows
+from noiseproof.losses.formula import Weighted
 
 
 class WeightedSum(Loss):
@@ -56,10 +56,8 @@ class WeightedSum(Loss):
         return [(w, term) for w, term in zip(self.weights, self.terms, strict=True) if isinstance(term, Loss)]
 
     def formula(self) -> Weighted:
-        """Give the sum, on one set of statistics if every term is a function of them."""
-        formulas = tuple([term.formula() for _, term in self.weighted])
-        rows = all([isinstance(formula, RowFormula) for formula in formulas])
-        return (WeightedRows if rows else Weighted)(self.weights, formulas)
+        """Give the sum of the terms' formulas."""
+        return Weighted(self.weights, tuple([term.formula() for term in cast(Iterable[Loss], self.terms)]))
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the losses' terms, class by class."""

@@ -11,14 +11,13 @@ from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.losses.fused import is_eager_on_cpu
 
 Reduction = Literal["none", "mean", "sum"]
+REDUCTIONS = get_args(Reduction)
 
 
 def check_reduction(reduction: str) -> None:
     """Raise `NoiseproofError` unless ``reduction`` is one of none, mean, sum."""
-    if reduction not in get_args(Reduction):
-        raise NoiseproofError(
-            f"unknown reduction {reduction!r}; {did_you_mean(str(reduction), get_args(Reduction))}"
-        )
+    if reduction not in REDUCTIONS:
+        raise NoiseproofError(f"unknown reduction {reduction!r}; {did_you_mean(str(reduction), REDUCTIONS)}")
 
 
 def check_weight(weight: Tensor) -> None:

@@ -21,7 +21,7 @@ from noiseproof.losses.checks import (
     check_weight,
     check_weight_fits,
 )
-from noiseproof.losses.formula import Formula, RowFormula, Term
+from noiseproof.losses.formula import Formula, Term
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager, is_eager_on_cpu
 from noiseproof.losses.kernel import Batch, can_run, compiled
 
@@ -129,12 +129,13 @@ def _quickest(
             in_place=in_place,
             plain=lambda logits: plain(logits, "none"),
         )
-    if isinstance(formula, RowFormula) and can_fuse(formula, logits):
+    rows_formula = formula.on_rows()
+    if rows_formula is not None and can_fuse(rows_formula, logits):
         labels, ignored = _labels(target, ignore_index)
         factor = _factor(torch.promote_types(logits.dtype, torch.float32), labels, ignored, weight)
         total = labels.numel() if factor is None else float(factor.sum())
         scale = 1 / total if reduction == "mean" and total > 0 else 1.0
-        return fused(formula, logits, Rows(labels, factor, scale, total=reduction != "none"), plain)
+        return fused(rows_formula, logits, Rows(labels, factor, scale, total=reduction != "none"), plain)
     return plain(logits)
 
 
@@ -144,8 +145,7 @@ def _terms_in_memory(
     """Give the formula as kernels know it, if what stands in the tensors' memory is all that they are."""
     if (
         logits.dim() != 2
-        or not is_eager(logits)
-        or not is_eager(target)
+        or not is_eager(logits, target)
         or logits.device != target.device
         or (weight is not None and weight.device != logits.device)
         or not logits.is_contiguous()

@@ -43,6 +43,10 @@ class Term(NamedTuple):
     part: str = "label"
     towards_top: float = 0.0
 
+    def times(self, factor: float) -> Term:
+        """Give the term with its weight times ``factor``."""
+        return Term(factor * self.weight, self.function, self.first, self.second, self.part, self.towards_top)
+
 
 FUNCTIONS = {
     "log": 0,
@@ -72,6 +76,10 @@ class Formula(ABC):
 
     def terms(self, num_classes: int) -> tuple[Term, ...] | None:
         """Give the formula as a sum of what the compiled kernels know, None if it is no such sum."""
+        return None
+
+    def on_rows(self) -> RowFormula | None:
+        """Give the formula as one of a row's statistics, None if it is none."""
         return None
 
     def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
@@ -118,6 +126,10 @@ class RowFormula(Formula):
 
     summed: tuple[OnLabel, ...] = ()
     """The elementwise functions h whose sums over the classes the formula needs."""
+
+    def on_rows(self) -> RowFormula:
+        """Give itself."""
+        return self
 
     @abstractmethod
     def linearized(self, label: Tensor, sums: Sequence[Tensor], num_classes: int) -> Linearized:
@@ -216,7 +228,7 @@ class Weighted(Formula):
             terms = formula.terms(num_classes)
             if terms is None:
                 return None
-            found += terms if weight == 1 else [Term(weight * own, *rest) for own, *rest in terms]
+            found += terms if weight == 1 else [t.times(weight) for t in terms]
         return tuple(found)
 
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
@@ -227,11 +239,15 @@ class Weighted(Formula):
         """Sum the terms' values."""
         return _added([w * h.soft(log_p, q) for w, h in zip(self.weights, self.formulas, strict=True)])
 
+    def on_rows(self) -> RowFormula | None:
+        """Give the sum on one set of statistics, if every term is a function of them."""
+        rows = tuple(row for formula in self.formulas if (row := formula.on_rows()) is not None)
+        return _WeightedRows(self.weights, rows) if len(rows) == len(self.formulas) else None
+
 
 @dataclass(frozen=True)
-class WeightedRows(Weighted, RowFormula):
-    """``sum_i w_i L_i`` of formulas of a row, on one set of statistics."""
-
+class _WeightedRows(RowFormula):
+    weights: tuple[float, ...]
     formulas: tuple[RowFormula, ...]
 
     @property
@@ -250,6 +266,10 @@ class WeightedRows(Weighted, RowFormula):
             of_sums += [weight * slope for slope in part.of_sums]
             start = stop
         return Linearized(_added(values), _added(of_label), tuple(of_sums))
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Sum the terms' values."""
+        return Weighted(self.weights, self.formulas)(log_p, target)
 
 
 def at_label(values: Tensor, target: Tensor) -> Tensor:

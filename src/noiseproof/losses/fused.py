@@ -48,14 +48,17 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and is_eager(tensor)
 
 
-def is_eager(tensor: Tensor) -> bool:
-    """Tell whether ``tensor`` is nothing but its numbers: nobody traces, transforms or dualizes it."""
+def is_eager(*tensors: Tensor) -> bool:
+    """Tell whether tensors are nothing but their numbers: nobody traces, transforms or dualizes them."""
     return (
         not torch.compiler.is_compiling()
-        and type(tensor) in (Tensor, torch.nn.Parameter)
+        and _PLAIN.issuperset(map(type, tensors))
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
     )
+
+
+_PLAIN = {Tensor, torch.nn.Parameter}
 
 
 def can_fuse(formula: RowFormula, logits: Tensor) -> bool:

@@ -123,8 +123,8 @@ INLINE double value_and_slope(int32_t function, double first, double second, str
         return at.gap;
     case FOCAL:
         return focal_of(at, first, slope);
-    case NEGATIVE: {
-        double value = second - focal_of(at, first, slope);
+    case NEGATIVE: { /* `second` as the sums have it, so that a label that is all of a sum has a share of 1 */
+        double value = (float)second - focal_of(at, first, slope);
         *slope = value > 0 ? -*slope : 0 * value;
         return value < 0 ? 0 : value;
     }
@@ -187,11 +187,10 @@ INLINE float class_value(int32_t function, enum exponent exponent, float first, 
     *slope = -1.0f;
     if (exponent != ZERO) {
         const float tiny = 1.42e-14f; /* eps^2, far below any 1 - p that rounding leaves */
-        float u = 1.0f - p;
-        u = u < tiny ? tiny : u;
+        float gap = 1.0f - p, u = gap < tiny ? tiny : gap;
         float w = power_less_1(exponent, u, first);
         value *= w * u;
-        *slope = w * (first * l * p - u);
+        *slope = w * (first * l * p - gap);
     }
     if (function == NEGATIVE) {
         value = second - value;

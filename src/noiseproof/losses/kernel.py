@@ -70,7 +70,9 @@ def is_there() -> bool:
 
 def can_run(logits: Tensor, terms: tuple[Term, ...]) -> bool:
     """Tell whether the kernel is there and takes these terms of these logits."""
-    return _library is not None and logits.dtype is torch.float32 and logits.is_cpu and len(terms) <= MOST_TERMS
+    return (
+        _library is not None and logits.dtype is torch.float32 and logits.is_cpu and len(terms) <= MOST_TERMS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +178,9 @@ class _Compiled(torch.autograd.Function):
 
 
 def _result_of(batch: Batch) -> Tensor:
-    shape = batch.target.shape if batch.reduction == "none" else ()
-    return torch.empty(shape, dtype=torch.float32)
+    if batch.reduction == "none":
+        return torch.empty(batch.target.shape, dtype=torch.float32)
+    return torch.empty((), dtype=torch.float32)
 
 
 @lru_cache(maxsize=256)

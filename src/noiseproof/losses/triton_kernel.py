@@ -22,6 +22,11 @@ LOG = tl.constexpr(0)
 GAP = tl.constexpr(1)
 FOCAL = tl.constexpr(2)
 POWER = tl.constexpr(3)
+ONE = tl.constexpr(4)
+NEGATIVE = tl.constexpr(5)
+SHIFTED = tl.constexpr(6)
+EXPONENTIAL = tl.constexpr(7)
+TAYLOR = tl.constexpr(8)
 LABEL = tl.constexpr(0)
 SHARE = tl.constexpr(1)
 
@@ -115,6 +120,8 @@ def statistics(
             ignore_index,
             tuple(float(term.weight) for term in terms),
             **_constants(terms),
+            TOWARDS_TOP=tuple(float(term.towards_top) for term in terms),
+            MOVES=any(term.towards_top > 0 for term in terms),
             HAS_WEIGHT=weight is not None,
             BLOCK=block,
             num_warps=_warps(block),
@@ -154,7 +161,9 @@ def _constants(terms: tuple[Term, ...]) -> dict[str, Any]:
     return {
         "FUNCTION": tuple(FUNCTIONS[term.function] for term in terms),
         "PART": tuple(PARTS[term.part] for term in terms),
-        "PARAMETER": tuple(float(term.parameter) for term in terms),
+        # the number of terms of a Taylor series is a loop's
+        "FIRST": tuple(int(t.first) if t.function == "taylor" else float(t.first) for t in terms),
+        "SECOND": tuple(float(term.second) for term in terms),
     }
 
 
@@ -181,34 +190,79 @@ def _power(u, exponent: tl.constexpr):  # type: ignore[no-untyped-def]
 def _minus_expm1(x):  # type: ignore[no-untyped-def]
     """1 - e^x, by its series near 0, where the difference would lose its digits."""
     series = -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0)))))
-    return tl.where(x > -0.25, series, 1.0 - tl.exp(x))
+    return tl.where(tl.abs(x) < 0.25, series, 1.0 - tl.exp(x))
 
 
 @triton.jit
-def _value(log_p, u, function: tl.constexpr, parameter: tl.constexpr):  # type: ignore[no-untyped-def]
-    """h, from log p and u = 1 - p."""
+def _log1p(x):  # type: ignore[no-untyped-def]
+    """log(1 + x), which has its digits near 0 too, where the rounding of 1 + x cancels."""
+    u = 1.0 + x
+    return tl.where(u == 1.0, x, tl.log(u) * (x / tl.where(u == 1.0, 1.0, u - 1.0)))
+
+
+@triton.jit
+def _value(log_p, p, u, function: tl.constexpr, first: tl.constexpr, second: tl.constexpr):  # type: ignore[no-untyped-def]
+    """h, from log p, p and u = 1 - p."""
     if function == LOG:
         value = -log_p
     elif function == GAP:
         value = u
     elif function == FOCAL:
-        value = -log_p * _power(u, parameter)
+        value = -log_p * _power(u, first)
+    elif function == POWER:
+        value = _minus_expm1(first * log_p) / first
+    elif function == ONE:
+        value = log_p * 0.0 + 1.0
+    elif function == NEGATIVE:
+        value = second + log_p * _power(u, first)
+        value = tl.where(value < 0.0, 0.0, value)  # no number stays none
+    elif function == SHIFTED:
+        value = _minus_expm1(second * _log1p(-u / (first + 1.0))) / second
+        value *= (first + 1.0) ** second if first > 0.0 else -((-first - 1.0) ** second)
+    elif function == EXPONENTIAL:
+        value = tl.exp(p / -first)
+    elif function == TAYLOR:
+        value = u * 0.0
+        for i in range(0, first):
+            value = u * (value + 1.0 / (first - i))
     else:
-        value = _minus_expm1(parameter * log_p) / parameter
+        log_m = _log1p(u * (first - 1.0))
+        log_rest = _log1p(u * 0.0 - first)
+        of_p = tl.where(p == 0.0, 0.0, p * (log_p - log_m))
+        value = ((1.0 - first) * (of_p - u * log_rest) - first * log_m) / ((first - 1.0) * log_rest)
     return value
 
 
 @triton.jit
-def _slope(log_p, p, u, function: tl.constexpr, parameter: tl.constexpr):  # type: ignore[no-untyped-def]
+def _slope(log_p, p, u, function: tl.constexpr, first: tl.constexpr, second: tl.constexpr):  # type: ignore[no-untyped-def]
     """The derivative of h in log p."""
     if function == LOG:
         slope = log_p * 0.0 - 1.0
     elif function == GAP:
         slope = -p
     elif function == FOCAL:
-        slope = parameter * log_p * p * _power(u, parameter) / u - _power(u, parameter)
+        slope = first * log_p * p * _power(u, first) / u - _power(u, first)
+    elif function == POWER:
+        slope = -tl.exp(first * log_p)
+    elif function == ONE:
+        slope = log_p * 0.0
+    elif function == NEGATIVE:
+        slope = _power(u, first) - first * log_p * p * _power(u, first) / u
+        slope = tl.where(second + log_p * _power(u, first) <= 0.0, 0.0, slope)
+    elif function == SHIFTED:
+        slope = -p * tl.exp((second - 1.0) * _log1p(-u / (first + 1.0)))
+        slope *= (first + 1.0 if first > 0.0 else -first - 1.0) ** (second - 1.0)
+    elif function == EXPONENTIAL:
+        slope = p / -first * tl.exp(p / -first)
+    elif function == TAYLOR:
+        power = u * 0.0 + 1.0
+        for _ in range(0, first):
+            power = power * u
+        slope = power - 1.0
     else:
-        slope = -tl.exp(parameter * log_p)
+        log_m = _log1p(u * (first - 1.0))
+        of_p = tl.where(p == 0.0, 0.0, p * (log_p - log_m))
+        slope = -p - of_p / _log1p(u * 0.0 - first)
     return slope
 
 
@@ -224,7 +278,10 @@ def _statistics(  # type: ignore[no-untyped-def]
     weights,
     FUNCTION: tl.constexpr,
     PART: tl.constexpr,
-    PARAMETER: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
+    TOWARDS_TOP: tl.constexpr,
+    MOVES: tl.constexpr,
     HAS_WEIGHT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -257,6 +314,17 @@ def _statistics(  # type: ignore[no-untyped-def]
     p = e / total
     u = tl.maximum((total - e) / total, TINY)
 
+    is_top = False
+    if MOVES:
+        # the first of equal classes is the top one
+        first_top = num_classes
+        for start in range(0, num_classes, BLOCK):
+            k = start + tl.arange(0, BLOCK)
+            inside = k < num_classes
+            z = tl.load(logits + k, mask=inside, other=-float("inf")).to(tl.float32)
+            first_top = tl.minimum(first_top, tl.min(tl.where(inside & (z == top), k, num_classes), 0))
+        is_top = label == first_top
+
     value = 0.0
     of_label = 0.0
     of_p = 0.0
@@ -267,8 +335,19 @@ def _statistics(  # type: ignore[no-untyped-def]
     factor = tl.where(y == ignore_index, 0.0, factor)
     kept += row * (KEPT + len(FUNCTION))
     for i in tl.static_range(len(FUNCTION)):
-        h = _value(log_p, u, FUNCTION[i], PARAMETER[i])
-        slope = _slope(log_p, p, u, FUNCTION[i], PARAMETER[i])
+        l_i = log_p
+        p_i = p
+        u_i = u
+        inner = 1.0
+        if TOWARDS_TOP[i] > 0.0:
+            # p' = (p + m e_top) / (m + 1), and the derivative of log p' in log p
+            m = TOWARDS_TOP[i]
+            inner = tl.where(is_top, p / (p + m), 1.0)
+            p_i = tl.where(is_top, p + m, p) / (m + 1.0)
+            u_i = tl.maximum(tl.where(is_top, u, u + m) / (m + 1.0), TINY)
+            l_i = tl.where(is_top, _log1p(-u / (m + 1.0)), log_p - _log1p(log_p * 0.0 + m))
+        h = _value(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i])
+        slope = _slope(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i]) * inner
         of_slopes = 0.0
         if PART[i] == LABEL:
             value += weights[i] * h
@@ -290,8 +369,8 @@ def _statistics(  # type: ignore[no-untyped-def]
                     log_p_k = z - top - log_total
                     p_k = tl.exp(log_p_k)
                     u_k = tl.maximum(1.0 - p_k, TINY)
-                    h_k = _value(log_p_k, u_k, FUNCTION[i], PARAMETER[i])
-                    slope_k = _slope(log_p_k, p_k, u_k, FUNCTION[i], PARAMETER[i])
+                    h_k = _value(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
+                    slope_k = _slope(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
                     all_h += tl.sum(tl.where(inside, h_k, 0.0), 0)
                     all_slopes += tl.sum(tl.where(inside, slope_k, 0.0), 0)
             of_sum = 0.0
@@ -329,7 +408,8 @@ def _gradient(  # type: ignore[no-untyped-def]
     upstream_stride,
     FUNCTION: tl.constexpr,
     PART: tl.constexpr,
-    PARAMETER: tl.constexpr,
+    FIRST: tl.constexpr,
+    SECOND: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64)
@@ -343,7 +423,7 @@ def _gradient(  # type: ignore[no-untyped-def]
     for i in tl.static_range(len(FUNCTION)):
         if (PART[i] != LABEL) and (FUNCTION[i] > GAP):
             u = tl.maximum(1.0 - p, TINY)
-            slope += tl.load(kept + KEPT + i) * _slope(log_p, p, u, FUNCTION[i], PARAMETER[i])
+            slope += tl.load(kept + KEPT + i) * _slope(log_p, p, u, FUNCTION[i], FIRST[i], SECOND[i])
     slope += tl.where(k == tl.load(target + row), tl.load(kept + 2), 0.0)
     # a row that counts nothing has no gradient, even where its probabilities are no numbers
     idle = (tl.load(kept + 2) == 0.0) & (tl.load(kept + 3) == 0.0) & (tl.load(kept + 4) == 0.0)

@@ -179,9 +179,7 @@ def _negative(loss: OnLabel, p_min: float) -> NegativeNormalized:
 
     (known,) = loss.known_as
     gamma = known.first if known.function == "focal" else 0.0
-    return NegativeNormalized(
-        OnLabel(value, slope, known_as=(Term(1.0, "negative", gamma, upper),)), least
-    )
+    return NegativeNormalized(OnLabel(value, slope, known_as=(Term(1.0, "negative", gamma, upper),)), least)
 
 
 def _check_p_min(loss: str, p_min: float) -> None:

@@ -66,9 +66,7 @@ class TaylorCrossEntropy(ClasswiseLoss):
 
 
 def _taylor(t: int) -> OnLabel:
-    return OnLabel(
-        value=partial(_value, t=t), slope=partial(_slope, t=t), known_as=(Term(1.0, "taylor", t),)
-    )
+    return OnLabel(value=partial(_value, t=t), slope=partial(_slope, t=t), known_as=(Term(1.0, "taylor", t),))
 
 
 def _value(log_p: Tensor, t: int) -> Tensor:
