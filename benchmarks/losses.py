@@ -1,7 +1,7 @@
-"""Time and peak memory of every loss of the study, forward and backward, beside `F.cross_entropy`.
+"""Time and peak memory of every loss, forward and backward, beside `F.cross_entropy`.
 
     python benchmarks/losses.py                   # prints the table, writes benchmarks/losses_<device>.csv
-    python benchmarks/losses.py --compile         # also torch.compile of the formulas; needs g++
+    python benchmarks/losses.py --compile         # also torch.compile of the study's formulas; needs g++
     python benchmarks/losses.py --device cuda --dtype bfloat16
 
 All rivals of a size are measured in turns in one process, so that a ratio compares like with like; a ratio is
@@ -22,15 +22,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noiseproof.losses import Loss, parse
-from noiseproof.losses.formula import RowFormula
+from noiseproof.losses import CATALOGUE, Loss, parse
 
 SIZES = {
     "cpu": ((128, 10), (256, 100), (256, 1000), (512, 32_000)),
     "cuda": ((128, 10), (4096, 1000), (4096, 32_000), (8192, 131_072)),
 }
 DTYPES = ("float32", "bfloat16", "float16")
-TEXTS = ("ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce", "nfl+mae", "nfl+rce", "nce+mae", "nce+rce")
+STUDY = ("ce", "fl", "mae", "rce", "nce", "nfl", "nmae", "nrce", "nfl+mae", "nfl+rce", "nce+mae", "nce+rce")
+SINCE = (*(name for name in CATALOGUE if name not in STUDY), "nce+agce", "5*nce+5*nnce", "0.01*ce_eps+5*mae")
+"""The rest of the catalogue, and the sums that its papers propose."""
+
 ROUNDS = 9
 ROUND_SECONDS = 0.05
 
@@ -54,7 +56,6 @@ class Row:
 def plain_formulas(loss: Loss) -> Evaluate:
     """The same loss in a few lines of PyTorch, as a user would write it: no checks, no ignored labels."""
     formula = loss.formula()
-    assert isinstance(formula, RowFormula)
     return lambda logits, target: formula(logits.log_softmax(-1), target).mean()
 
 
@@ -65,10 +66,10 @@ def copied(logits: Tensor, target: Tensor) -> Tensor:
 
 def rivals(compiled: bool) -> dict[tuple[str, str], Evaluate]:
     found: dict[tuple[str, str], Evaluate] = {("ce", "F.cross_entropy"): F.cross_entropy}
-    for text in TEXTS:
+    for text in STUDY + SINCE:
         found[text, "noiseproof"] = parse(text)
         found[text, "plain PyTorch"] = plain_formulas(parse(text))
-        if compiled:
+        if compiled and text in STUDY:
             found[text, "torch.compile"] = torch.compile(plain_formulas(parse(text)), dynamic=False)
     return found
 
@@ -165,7 +166,7 @@ def main() -> None:
         for row in found:
             print(
                 f"({row.samples}, {row.classes})".ljust(14)
-                + f"{row.loss:8} {row.implementation:16} {row.microseconds:10.1f} us"
+                + f"{row.loss:16} {row.implementation:16} {row.microseconds:10.1f} us"
                 f"  x{row.time_ratio:<6.2f} {row.peak_megabytes:9.3f} MB  x{row.memory_ratio:.2f}",
                 flush=True,
             )

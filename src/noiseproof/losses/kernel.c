@@ -82,15 +82,6 @@ INLINE float log_of(float u) {
     return x + y + n * 0.693359375f;
 }
 
-/* u^(-1/2) for normal u > 0 to 2 ulp: a guess from the bits, made exact by a step of second and one of third order.
-   The processor's own root and quotient are several times slower. */
-INLINE float inverse_root_of(float u) {
-    float y = as_float(0x5f1ffff9u - (as_bits(u) >> 1));
-    y *= 0.703952253f * (2.38924456f - u * y * y); /* to 7e-4: constants of Kadlec's */
-    float t = u * y * y;
-    return y * (1.875f + t * (0.375f * t - 1.25f));
-}
-
 /* -------------------------------------------------------------------------------------------- at the label */
 
 /* One log p with p and 1 - p, in double precision. */
@@ -166,7 +157,7 @@ enum exponent { ZERO, HALF, UNITY, TWO, ANY };
 INLINE float power_less_1(enum exponent exponent, float u, float gamma) {
     switch (exponent) {
     case HALF:
-        return inverse_root_of(u);
+        return 1.0f / sqrtf(u);
     case UNITY:
         return 1.0f;
     case TWO:
