@@ -193,10 +193,14 @@ INLINE float class_value(int32_t function, enum exponent exponent, float first, 
 
 /* ------------------------------------------------------------------------------------------------- the rows
 
-   Short rows are done LANES at a time, one in each lane of the processor's vectors: class k of lane r stands at
-   k * LANES + r. Longer rows are done one by one, with vectors along the classes. */
+   They are done in groups, in one of three ways. ACROSS: LANES short rows at once, each in a lane of the processor's
+   vectors, so that class k of row r stands at k * LANES + r. ALONG: LANES rows one after the other, with vectors along
+   the classes; only what is done once a row goes across. ALONE: a row at a time, where LANES would not fit the cache. */
 
-enum { LANES = 16, SHORT = 64, CHUNK = 1024 };
+enum way { ACROSS, ALONG, ALONE };
+enum { LANES = 16, SHORT = 32, MEDIUM = 1024, CHUNK = 1024 };
+
+INLINE int lanes_of(enum way way) { return way == ALONE ? 1 : LANES; }
 
 struct batch {
     const float *logits;
@@ -209,16 +213,18 @@ struct batch {
     float *values, *gradient;
 };
 
-/* What is known of the rows under way: of one, or of LANES. */
-struct state {
+/* A group of rows. A row that counts nothing, or is not there, is left out, and stands as a row of harmless numbers. */
+struct group {
+    const float *z;             /* logits of the first row */
+    float *x, *e, *slopes;      /* z - top, across only; e^(z - top); h' of each curved term */
     int64_t y[LANES];
     double factor[LANES];
-    float top[LANES], log_sum[LANES], inverse[LANES];
-    double sum_x[LANES];                         /* of z - top */
+    double sum[LANES], log_sum[LANES], sum_x[LANES]; /* of e, and of z - top */
+    float top[LANES], inverse[LANES];
     struct point label[LANES];
-    double total[LANES], slopes_total[LANES];    /* of a term's function, over the classes */
+    double total[LANES], slopes_total[LANES];        /* of a term's h and h' over the classes */
     double value[LANES], of_label[LANES];
-    double of_p[LANES], of_all[LANES];           /* the gradient is of_label d_ky + of_p p_k + of_all + curved slopes */
+    double of_p[LANES], of_all[LANES]; /* the gradient is of_label d_ky + of_p p_k + of_all + the curved slopes */
     float curved[MOST_TERMS][LANES];
     int num_curved;
 };
@@ -228,17 +234,16 @@ INLINE double factor_of(const struct batch *b, int64_t y) {
     return y == b->ignore_index ? 0.0 : (b->weight ? b->weight[y] : 1.0);
 }
 
-INLINE void set_label(struct state *s, int r, double x, double log_sum, double e, double sum) {
-    s->label[r] = (struct point){x - log_sum, e / sum, (sum - e) / sum};
-    s->log_sum[r] = (float)log_sum;
-    s->inverse[r] = (float)(1 / sum);
-}
-
-/* e^(z - top) of a row in `e`, and what follows from it. */
-INLINE void read_row(struct state *s, const float *restrict z, float *restrict e, int64_t count) {
+INLINE float top_of(const float *restrict z, int64_t count) {
     float top = z[0];
 #pragma omp simd reduction(max : top)
     for (int64_t k = 1; k < count; k++) top = z[k] > top ? z[k] : top;
+    return top;
+}
+
+INLINE void read_along(struct group *g, int r, int64_t count) {
+    const float *restrict z = g->z + r * count;
+    float *restrict e = g->e + r * count, top = g->top[r];
     double sum = 0, sum_x = 0;
     for (int64_t start = 0; start < count; start += CHUNK) {
         int64_t stop = start + CHUNK < count ? start + CHUNK : count;
@@ -253,17 +258,17 @@ INLINE void read_row(struct state *s, const float *restrict z, float *restrict e
         sum += some;
         sum_x += some_x;
     }
-    s->top[0] = top;
-    s->sum_x[0] = sum_x;
-    set_label(s, 0, (double)z[s->y[0]] - top, log(sum), e[s->y[0]], sum);
+    g->sum[r] = sum;
+    g->sum_x[r] = sum_x;
+    g->label[r].l = (double)z[g->y[r]] - top;
+    g->label[r].p = e[g->y[r]];
 }
 
-/* The same of LANES rows, whose z - top go into `x`; lanes beyond `rows` repeat the last. */
-INLINE void read_rows(struct state *s, const float *restrict z, float *restrict x, float *restrict e, int64_t count,
-                      int rows) {
+INLINE void read_across(struct group *g, int rows, int64_t count) {
+    float *restrict x = g->x, *restrict e = g->e;
     for (int r = 0; r < LANES; r++) {
-        const float *row = z + (r < rows ? r : rows - 1) * count;
-        for (int64_t k = 0; k < count; k++) x[k * LANES + r] = row[k];
+        const float *z = g->z + (r < rows ? r : rows - 1) * count;
+        for (int64_t k = 0; k < count; k++) x[k * LANES + r] = z[k];
     }
     float top[LANES], sum[LANES] = {0}, sum_x[LANES] = {0};
     for (int r = 0; r < LANES; r++) top[r] = x[r];
@@ -277,72 +282,120 @@ INLINE void read_rows(struct state *s, const float *restrict z, float *restrict 
             sum[r] += power;
             sum_x[r] += less;
         }
-    float log_sum[LANES];
-    for (int r = 0; r < LANES; r++) log_sum[r] = log_of(sum[r]) + 0 * sum[r]; /* undefined with its row */
     for (int r = 0; r < LANES; r++) {
-        int64_t at = s->y[r] * LANES + r;
-        s->top[r] = top[r];
-        s->sum_x[r] = sum_x[r];
-        set_label(s, r, x[at], log_sum[r], e[at], sum[r]);
+        int64_t label = g->y[r] * LANES + r;
+        g->top[r] = top[r];
+        g->sum[r] = sum[r];
+        g->sum_x[r] = sum_x[r];
+        g->label[r].l = x[label];
+        g->label[r].p = e[label];
     }
 }
 
-/* The sums over the classes of a term's h and h', and each h' in `slopes`; false if h' is not kept, since it is linear
-   in p. `x` is z - top, or z itself for a single row. */
-INLINE int sum_classes(struct state *s, const struct term *term, const float *restrict x, const float *restrict e,
-                       float *restrict slopes, int64_t count, int lanes) {
-    if (term->function == LOG || term->function == GAP) {
+/* Everything that the terms need of the rows' softmax. */
+INLINE void read_rows(struct group *g, enum way way, int rows, int64_t count) {
+    if (way == ACROSS) {
+        read_across(g, rows, count);
+        float log_sum[LANES];
+        /* times 0: an undefined sum must stay undefined */
+        for (int r = 0; r < LANES; r++) log_sum[r] = log_of((float)g->sum[r]) + 0 * (float)g->sum[r];
+        for (int r = 0; r < LANES; r++) g->log_sum[r] = log_sum[r];
+    } else {
+        /* each step for all rows, so that the processor need not wait for one to have its maximum */
+        for (int r = 0; r < lanes_of(way); r++) g->top[r] = g->factor[r] == 0 ? 0 : top_of(g->z + r * count, count);
+        for (int r = 0; r < lanes_of(way); r++) {
+            if (g->factor[r] != 0) {
+                read_along(g, r, count);
+            } else {
+                g->sum[r] = 2;
+                g->sum_x[r] = g->label[r].l = 0;
+                g->label[r].p = 1;
+            }
+        }
+        for (int r = 0; r < lanes_of(way); r++) g->log_sum[r] = log(g->sum[r]);
+    }
+    for (int r = 0; r < lanes_of(way); r++) {
+        double inverse = 1 / g->sum[r];
+        g->label[r].l -= g->log_sum[r];
+        g->label[r].gap = (g->sum[r] - g->label[r].p) * inverse;
+        g->label[r].p *= inverse;
+        g->inverse[r] = (float)inverse;
+    }
+}
+
+INLINE void sum_along(struct group *g, int32_t function, enum exponent exponent, float first, float second, int r,
+                      int64_t count, float *restrict slopes) {
+    const float *restrict z = g->z + r * count, *restrict e = g->e + r * count;
+    float top = g->top[r], log_sum = (float)g->log_sum[r], inverse = g->inverse[r];
+    for (int64_t start = 0; start < count; start += CHUNK) {
+        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        float h = 0, d = 0;
+#pragma omp simd reduction(+ : h, d)
+        for (int64_t k = start; k < stop; k++) {
+            float slope;
+            h += class_value(function, exponent, first, second, z[k] - top - log_sum, e[k] * inverse, &slope);
+            d += slopes[k] = slope;
+        }
+        g->total[r] += h;
+        g->slopes_total[r] += d;
+    }
+}
+
+INLINE void sum_across(struct group *g, int32_t function, enum exponent exponent, float first, float second,
+                       int64_t count, float *restrict slopes) {
+    const float *restrict x = g->x, *restrict e = g->e;
+    float h[LANES] = {0}, d[LANES] = {0}, log_sum[LANES];
+    for (int r = 0; r < LANES; r++) log_sum[r] = (float)g->log_sum[r];
+    for (int64_t k = 0; k < count; k++)
+        for (int r = 0; r < LANES; r++) {
+            float slope, l = x[k * LANES + r] - log_sum[r], p = e[k * LANES + r] * g->inverse[r];
+            h[r] += class_value(function, exponent, first, second, l, p, &slope);
+            d[r] += slopes[k * LANES + r] = slope;
+        }
+    for (int r = 0; r < LANES; r++) g->total[r] = h[r], g->slopes_total[r] = d[r];
+}
+
+/* The sums over the classes of a term's h and h', and each h' in the next `slopes`; false if h' is linear in p, so that
+   it need not be kept. */
+INLINE int sum_classes(struct group *g, const struct term *term, enum way way, int64_t count) {
+    int lanes = lanes_of(way), is_log = term->function == LOG;
+    if (is_log || term->function == GAP) {
         for (int r = 0; r < lanes; r++) {
-            s->total[r] = term->function == LOG ? count * (double)s->log_sum[r] - s->sum_x[r] : count - 1.0;
-            s->slopes_total[r] = term->function == LOG ? -(double)count : -1.0;
+            g->total[r] = is_log ? count * g->log_sum[r] - g->sum_x[r] : count - 1.0;
+            g->slopes_total[r] = is_log ? -(double)count : -1.0;
         }
         return 0;
     }
     float first = (float)term->first, second = (float)term->second;
-    for (int r = 0; r < lanes; r++) s->total[r] = s->slopes_total[r] = 0;
-    float top = s->top[0], log_sum = s->log_sum[0], inverse = s->inverse[0];
-    int64_t step = lanes == 1 ? CHUNK : count;
-    for (int64_t start = 0; start < count; start += step) {
-        int64_t stop = start + step < count ? start + step : count;
-        float h[LANES] = {0}, d[LANES] = {0}, all_h = 0, all_d = 0;
-#define OVER_CLASSES(FUNCTION, EXPONENT)                                                                               \
-    if (lanes == 1) {                                                                                                  \
-        _Pragma("omp simd reduction(+ : all_h, all_d)") for (int64_t k = start; k < stop; k++) {                       \
-            float slope;                                                                                               \
-            all_h += class_value(FUNCTION, EXPONENT, first, second, x[k] - top - log_sum, e[k] * inverse, &slope);     \
-            all_d += slopes[k] = slope;                                                                                \
+    float *slopes = g->slopes + g->num_curved * count * lanes;
+#define SUM(FUNCTION, EXPONENT)                                                                                        \
+    if (way == ACROSS) {                                                                                               \
+        sum_across(g, FUNCTION, EXPONENT, first, second, count, slopes);                                               \
+    } else {                                                                                                           \
+        for (int r = 0; r < lanes; r++) {                                                                              \
+            g->total[r] = g->factor[r] == 0;                                                                           \
+            g->slopes_total[r] = 0;                                                                                    \
+            if (g->factor[r] != 0) sum_along(g, FUNCTION, EXPONENT, first, second, r, count, slopes + r * count);      \
         }                                                                                                              \
-    } else {                                                                                                           \
-        for (int64_t k = 0; k < count; k++)                                                                            \
-            for (int r = 0; r < LANES; r++) {                                                                          \
-                int64_t i = k * LANES + r;                                                                             \
-                float slope, l = x[i] - s->log_sum[r], p = e[i] * s->inverse[r];                                       \
-                h[r] += class_value(FUNCTION, EXPONENT, first, second, l, p, &slope);                                  \
-                d[r] += slopes[i] = slope;                                                                             \
-            }                                                                                                          \
     }
-#define OVER_EXPONENTS(FUNCTION)                                                                                       \
+#define SUM_BY_EXPONENT(FUNCTION)                                                                                      \
     if (first == 0.5f) {                                                                                               \
-        OVER_CLASSES(FUNCTION, HALF)                                                                                   \
+        SUM(FUNCTION, HALF)                                                                                            \
     } else if (first == 1.0f) {                                                                                        \
-        OVER_CLASSES(FUNCTION, UNITY)                                                                                  \
+        SUM(FUNCTION, UNITY)                                                                                           \
     } else if (first == 2.0f) {                                                                                        \
-        OVER_CLASSES(FUNCTION, TWO)                                                                                    \
+        SUM(FUNCTION, TWO)                                                                                             \
     } else if (first == 0.0f) {                                                                                        \
-        OVER_CLASSES(FUNCTION, ZERO)                                                                                   \
+        SUM(FUNCTION, ZERO)                                                                                            \
     } else {                                                                                                           \
-        OVER_CLASSES(FUNCTION, ANY)                                                                                    \
+        SUM(FUNCTION, ANY)                                                                                             \
     }
-        if (term->function == POWER) {
-            OVER_CLASSES(POWER, ANY)
-        } else if (term->function == FOCAL) {
-            OVER_EXPONENTS(FOCAL)
-        } else {
-            OVER_EXPONENTS(NEGATIVE)
-        }
-        h[0] += all_h;
-        d[0] += all_d;
-        for (int r = 0; r < lanes; r++) s->total[r] += h[r], s->slopes_total[r] += d[r];
+    if (term->function == POWER) {
+        SUM(POWER, ANY)
+    } else if (term->function == FOCAL) {
+        SUM_BY_EXPONENT(FOCAL)
+    } else {
+        SUM_BY_EXPONENT(NEGATIVE)
     }
     return 1;
 }
@@ -359,158 +412,167 @@ INLINE double move_label(struct point *at, double m, const float *z, int64_t y, 
     return slope;
 }
 
-INLINE void add_terms(struct state *s, const struct batch *b, const float *z, const float *x, const float *e,
-                      float *slopes, int lanes, int rows) {
-    int64_t count = b->count;
-    s->num_curved = 0;
-    for (int r = 0; r < lanes; r++) s->value[r] = s->of_label[r] = s->of_p[r] = s->of_all[r] = 0;
-    for (int i = 0; i < b->num_terms; i++) {
-        const struct term *term = &b->terms[i];
-        double h[LANES], slope[LANES], w = term->weight;
-        if (term->part != SUM) {
-            struct point at[LANES];
-            double inner[LANES];
-            for (int r = 0; r < lanes; r++) at[r] = s->label[r], inner[r] = 1;
-            if (term->towards_top > 0)
-                for (int r = 0; r < rows; r++)
-                    inner[r] = move_label(&at[r], term->towards_top, z + r * count, s->y[r], s->top[r]);
-#define AT_LABELS(FUNCTION)                                                                                            \
+/* h and h' of a term at the labels. */
+INLINE void at_labels(const struct group *g, const struct term *term, enum way way, int64_t count, double *h,
+                      double *slope) {
+    int lanes = lanes_of(way);
+    struct point at[LANES];
+    double inner[LANES];
+    for (int r = 0; r < lanes; r++) at[r] = g->label[r], inner[r] = 1;
+    if (term->towards_top > 0)
+        for (int r = 0; r < lanes; r++)
+            if (g->factor[r] != 0)
+                inner[r] = move_label(&at[r], term->towards_top, g->z + r * count, g->y[r], g->top[r]);
+#define CASE(FUNCTION)                                                                                                 \
     case FUNCTION:                                                                                                     \
         for (int r = 0; r < lanes; r++)                                                                                \
             h[r] = value_and_slope(FUNCTION, term->first, term->second, at[r], &slope[r]), slope[r] *= inner[r];       \
         break;
-            switch (term->function) {
-                AT_LABELS(LOG)
-                AT_LABELS(GAP)
-                AT_LABELS(FOCAL)
-                AT_LABELS(POWER)
-                AT_LABELS(ONE)
-                AT_LABELS(NEGATIVE)
-                AT_LABELS(SHIFTED)
-                AT_LABELS(EXPONENTIAL)
-                AT_LABELS(TAYLOR)
-                AT_LABELS(JENSEN_SHANNON)
-            }
-        }
+    switch (term->function) {
+        CASE(LOG)
+        CASE(GAP)
+        CASE(FOCAL)
+        CASE(POWER)
+        CASE(ONE)
+        CASE(NEGATIVE)
+        CASE(SHIFTED)
+        CASE(EXPONENTIAL)
+        CASE(TAYLOR)
+        CASE(JENSEN_SHANNON)
+    }
+}
+
+/* Values, and what the gradient is made of. */
+INLINE void add_terms(struct group *g, const struct batch *b, enum way way) {
+    int lanes = lanes_of(way);
+    g->num_curved = 0;
+    for (int r = 0; r < lanes; r++) g->value[r] = g->of_label[r] = g->of_p[r] = g->of_all[r] = 0;
+    for (int i = 0; i < b->num_terms; i++) {
+        const struct term *term = &b->terms[i];
+        double h[LANES] = {0}, slope[LANES] = {0}, w = term->weight;
+        if (term->part != SUM) at_labels(g, term, way, b->count, h, slope);
         if (term->part == LABEL) {
             for (int r = 0; r < lanes; r++) {
-                s->value[r] += w * h[r];
-                s->of_label[r] += w * slope[r];
-                s->of_p[r] -= w * slope[r];
+                g->value[r] += w * h[r];
+                g->of_label[r] += w * slope[r];
+                g->of_p[r] -= w * slope[r];
             }
             continue;
         }
-        int is_curved = sum_classes(s, term, x, e, slopes + s->num_curved * count * lanes, count, lanes);
+        int is_curved = sum_classes(g, term, way, b->count);
         for (int r = 0; r < lanes; r++) {
-            double total = s->total[r], of_sum = w;
+            double total = g->total[r], of_sum = w;
             if (term->part == SHARE) {
-                s->value[r] += w * h[r] / total;
-                s->of_label[r] += w * slope[r] / total;
-                s->of_p[r] -= w * slope[r] / total;
-                of_sum = -w * h[r] / (total * total);
+                double share = w / total;
+                g->value[r] += share * h[r];
+                g->of_label[r] += share * slope[r];
+                g->of_p[r] -= share * slope[r];
+                of_sum = -share * h[r] / total;
             } else {
-                s->value[r] += w * total;
+                g->value[r] += w * total;
             }
             if (term->function == GAP) continue; /* sums to a constant */
-            s->of_p[r] -= of_sum * s->slopes_total[r];
+            g->of_p[r] -= of_sum * g->slopes_total[r];
             if (is_curved)
-                s->curved[s->num_curved][r] = (float)(of_sum * s->factor[r]);
+                g->curved[g->num_curved][r] = (float)(of_sum * g->factor[r]);
             else
-                s->of_all[r] -= of_sum;
+                g->of_all[r] -= of_sum;
         }
-        s->num_curved += is_curved;
+        g->num_curved += is_curved;
     }
 }
 
-/* One row. `scratch` has (1 + curved terms) * count floats. */
-INLINE double do_row(const struct batch *b, int64_t row, float *scratch) {
-    struct state s;
-    int64_t count = b->count;
-    const float *z = b->logits + row * count;
-    float *out = b->gradient ? b->gradient + row * count : 0;
-    s.y[0] = b->target[row];
-    s.factor[0] = factor_of(b, s.y[0]) * b->scale;
-    if (s.factor[0] == 0) {
-        if (b->values) b->values[row] = 0;
-        if (out) memset(out, 0, count * sizeof(float));
-        return 0;
-    }
-    float *restrict e = scratch, *restrict slopes = scratch + count;
-    read_row(&s, z, e, count);
-    add_terms(&s, b, z, z, e, slopes, 1, 1);
-    double value = s.value[0] * s.factor[0];
-    if (b->values) b->values[row] = (float)value;
-    if (!out) return value;
-
-    float a = (float)(s.of_p[0] * s.factor[0]) * s.inverse[0], c = (float)(s.of_all[0] * s.factor[0]);
-    if (s.num_curved == 0) {
+INLINE void write_along(const struct group *g, float a, float c, int r, float *out, int64_t count, int lanes) {
+    const float *restrict e = g->e + r * count, *restrict slopes = g->slopes + r * count;
+    if (g->num_curved == 0) {
         for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + c;
-    } else {
-        float d = s.curved[0][0];
-        for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + c + d * slopes[k];
-        for (int i = 1; i < s.num_curved; i++) {
-            const float *restrict more = slopes + i * count;
-            d = s.curved[i][0];
-            for (int64_t k = 0; k < count; k++) out[k] += d * more[k];
-        }
+        return;
     }
-    out[s.y[0]] += (float)(s.of_label[0] * s.factor[0]);
-    return value;
+    float d = g->curved[0][r];
+    for (int64_t k = 0; k < count; k++) out[k] = a * e[k] + c + d * slopes[k];
+    for (int i = 1; i < g->num_curved; i++) {
+        slopes += lanes * count;
+        d = g->curved[i][r];
+        for (int64_t k = 0; k < count; k++) out[k] += d * slopes[k];
+    }
 }
 
-/* Up to LANES short rows. `scratch` has LANES times (2 + curved terms) * count floats. */
-INLINE double do_rows(const struct batch *b, int64_t row, int rows, float *scratch) {
-    struct state s;
+/* The gradients in `x`, whose numbers are no longer needed. */
+INLINE void write_across(const struct group *g, const float *a, const float *c, int64_t count) {
+    float *restrict x = g->x;
+    const float *restrict e = g->e, *restrict slopes = g->slopes;
+    for (int64_t k = 0; k < count; k++)
+        for (int r = 0; r < LANES; r++) x[k * LANES + r] = a[r] * e[k * LANES + r] + c[r];
+    for (int i = 0; i < g->num_curved; i++)
+        for (int64_t k = 0; k < count; k++)
+            for (int r = 0; r < LANES; r++)
+                x[k * LANES + r] += g->curved[i][r] * slopes[(i * count + k) * LANES + r];
+}
+
+/* The group from `row` on; gives the sum of its values. */
+INLINE double do_group(const struct batch *b, enum way way, int64_t row, int rows, float *scratch) {
+    int lanes = lanes_of(way);
     int64_t count = b->count;
-    const float *z = b->logits + row * count;
-    float *restrict x = scratch, *restrict e = x + count * LANES, *restrict slopes = e + count * LANES;
-    for (int r = 0; r < LANES; r++) {
-        int64_t y = b->target[row + (r < rows ? r : rows - 1)];
-        s.factor[r] = factor_of(b, y) * b->scale;
-        s.y[r] = s.factor[r] == 0 ? 0 : y; /* an ignored label is no class */
+    struct group g;
+    g.z = b->logits + row * count;
+    g.x = scratch;
+    g.e = way == ACROSS ? scratch + LANES * count : scratch;
+    g.slopes = g.e + lanes * count;
+    for (int r = 0; r < lanes; r++) {
+        int64_t y = r < rows ? b->target[row + r] : b->ignore_index;
+        g.factor[r] = factor_of(b, y) * b->scale;
+        g.y[r] = g.factor[r] == 0 ? 0 : y; /* an ignored label is no class */
     }
-    read_rows(&s, z, x, e, count, rows);
-    add_terms(&s, b, z, x, e, slopes, LANES, rows);
+    read_rows(&g, way, rows, count);
+    add_terms(&g, b, way);
     double all = 0;
     for (int r = 0; r < rows; r++) {
-        double value = s.factor[r] == 0 ? 0 : s.value[r] * s.factor[r];
+        double value = g.factor[r] == 0 ? 0 : g.value[r] * g.factor[r];
         all += value;
         if (b->values) b->values[row + r] = (float)value;
     }
     if (!b->gradient) return all;
 
-    float a[LANES], c[LANES];
-    for (int r = 0; r < LANES; r++) {
-        a[r] = (float)(s.of_p[r] * s.factor[r]) * s.inverse[r];
-        c[r] = (float)(s.of_all[r] * s.factor[r]);
+    float a[LANES], c[LANES], *out = b->gradient + row * count;
+    for (int r = 0; r < lanes; r++) {
+        a[r] = (float)(g.of_p[r] * g.factor[r]) * g.inverse[r];
+        c[r] = (float)(g.of_all[r] * g.factor[r]);
     }
-    for (int64_t k = 0; k < count; k++)
-        for (int r = 0; r < LANES; r++) x[k * LANES + r] = a[r] * e[k * LANES + r] + c[r];
-    for (int i = 0; i < s.num_curved; i++)
-        for (int64_t k = 0; k < count; k++)
-            for (int r = 0; r < LANES; r++)
-                x[k * LANES + r] += s.curved[i][r] * slopes[(i * count + k) * LANES + r];
-    float *out = b->gradient + row * count;
+    if (way == ACROSS) write_across(&g, a, c, count);
     for (int r = 0; r < rows; r++, out += count) {
-        if (s.factor[r] == 0) {
+        if (g.factor[r] == 0) {
             memset(out, 0, count * sizeof(float));
             continue;
         }
-        for (int64_t k = 0; k < count; k++) out[k] = x[k * LANES + r];
-        out[s.y[r]] += (float)(s.of_label[r] * s.factor[r]);
+        if (way == ACROSS)
+            for (int64_t k = 0; k < count; k++) out[k] = g.x[k * LANES + r];
+        else
+            write_along(&g, a[r], c[r], r, out, count, lanes);
+        out[g.y[r]] += (float)(g.of_label[r] * g.factor[r]);
     }
     return all;
 }
 
+static enum way way_of(int64_t count) { return count <= SHORT ? ACROSS : count <= MEDIUM ? ALONG : ALONE; }
+
+static size_t scratch_floats(const struct batch *b) {
+    enum way way = way_of(b->count);
+    int64_t kept = way == ACROSS ? 2 : 1;
+    for (int i = 0; i < b->num_terms; i++)
+        kept += b->terms[i].part != LABEL && b->terms[i].function != LOG && b->terms[i].function != GAP;
+    return (size_t)(kept * lanes_of(way) * b->count);
+}
+
 /* Rows `first` to `last`; gives the sum of their values. */
 FOR_EACH_PROCESSOR
-static double do_range(const struct batch *b, int64_t first, int64_t last, float *scratch) {
+static double do_rows(const struct batch *b, int64_t first, int64_t last, float *scratch) {
+    enum way way = way_of(b->count);
     double all = 0;
-    if (b->count <= SHORT) {
-        for (int64_t row = first; row < last; row += LANES)
-            all += do_rows(b, row, (int)(last - row < LANES ? last - row : LANES), scratch);
-    } else {
-        for (int64_t row = first; row < last; row++) all += do_row(b, row, scratch);
+    for (int64_t row = first; row < last; row += lanes_of(way)) {
+        int rows = (int)(last - row < lanes_of(way) ? last - row : lanes_of(way));
+        all += way == ACROSS  ? do_group(b, ACROSS, row, rows, scratch)
+               : way == ALONG ? do_group(b, ALONG, row, rows, scratch)
+                              : do_group(b, ALONE, row, rows, scratch);
     }
     return all;
 }
@@ -524,13 +586,6 @@ uint32_t noiseproof_source(void) { return SOURCE; }
 static int is_forked;
 static void note_fork(void) { is_forked = 1; }
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(0, 0, note_fork); }
-
-static int num_curved(const struct term *terms, int32_t num_terms) {
-    int found = 0;
-    for (int i = 0; i < num_terms; i++)
-        found += terms[i].part != LABEL && terms[i].function != LOG && terms[i].function != GAP;
-    return found;
-}
 
 /* Logits (rows, count) in float32 on up to `threads` threads, which are PyTorch's own where it uses OpenMP. Writes the
    values into `result`, (rows,), or their sum or mean over what they count; and its gradient into `gradient`, which may
@@ -548,9 +603,8 @@ int64_t noiseproof_rows(const float *logits, const int64_t *target, const float 
     }
     if (reduction == MEAN && counted > 0) batch.scale = 1 / counted;
 
-    int64_t lanes = count <= SHORT ? LANES : 1;
-    size_t size = (size_t)((lanes == 1 ? 1 : 2) + num_curved(terms, num_terms)) * lanes * count * sizeof(float);
-    size = (size + 63) / 64 * 64; /* whole lines of the cache, so that no two threads share one */
+    int64_t lanes = lanes_of(way_of(count));
+    size_t size = (scratch_floats(&batch) * sizeof(float) + 63) / 64 * 64; /* no two threads share a line of the cache */
     int parts = threads > MOST_THREADS ? MOST_THREADS : threads;
     if (is_forked || parts < 1) parts = 1;
     char *scratch = aligned_alloc(64, size * parts);
@@ -561,7 +615,7 @@ int64_t noiseproof_rows(const float *logits, const int64_t *target, const float 
         /* whole groups of lanes, so that a row is summed up alike on any number of threads */
         int64_t groups = (rows + lanes - 1) / lanes, first = groups * i / parts * lanes,
                 last = groups * (i + 1) / parts * lanes;
-        totals[i] = do_range(&batch, first, last < rows ? last : rows, (float *)(scratch + i * size));
+        totals[i] = do_rows(&batch, first, last < rows ? last : rows, (float *)(scratch + i * size));
     }
     free(scratch);
     double total = 0;

@@ -76,6 +76,10 @@ class NormalizedCrossEntropy(NormalizedLoss):
     def __init__(self, **options: Unpack[Options]) -> None:
         super().__init__(CrossEntropy(), **options)
 
+    def formula(self) -> Normalized:
+        """Give eq. 5 of ``-log p``."""
+        return _NORMALIZED
+
 
 def _against(log_p: Tensor, q: Tensor) -> Tensor:
     # a class of probability 0 on both sides adds 0, not NaN, to value and gradient

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import Loss, Properties, check_hyperparameter
-from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Linearized, Normalized, OnLabel, RowFormula, Term
@@ -33,7 +32,7 @@ def normalized_negative_cross_entropy(
     0.9
     """
     _check_p_min("nnce", p_min)
-    return evaluate(_negative(CROSS_ENTROPY, p_min), logits, target, **options)
+    return evaluate(_negative(0.0, p_min), logits, target, **options)
 
 
 def normalized_negative_focal_loss(
@@ -56,7 +55,7 @@ def normalized_negative_focal_loss(
     """
     check_gamma("nnfl", gamma)
     _check_p_min("nnfl", p_min)
-    return evaluate(_negative(focal(gamma), p_min), logits, target, **options)
+    return evaluate(_negative(gamma, p_min), logits, target, **options)
 
 
 class NormalizedNegativeLoss(Loss):
@@ -106,7 +105,7 @@ class NormalizedNegativeCrossEntropy(NormalizedNegativeLoss):
 
     def formula(self) -> NegativeNormalized:
         """Give the normalized negative of cross entropy."""
-        return _negative(CROSS_ENTROPY, self.p_min)
+        return _negative(0.0, self.p_min)
 
 
 class NormalizedNegativeFocalLoss(NormalizedNegativeLoss):
@@ -128,7 +127,7 @@ class NormalizedNegativeFocalLoss(NormalizedNegativeLoss):
 
     def formula(self) -> NegativeNormalized:
         """Give the normalized negative of the focal loss."""
-        return _negative(focal(self.gamma), self.p_min)
+        return _negative(self.gamma, self.p_min)
 
 
 @dataclass(frozen=True)
@@ -167,9 +166,10 @@ class NegativeNormalized(RowFormula):
         return 1 - Normalized(self.upside_down(log_p.shape[-1]))(log_p, target)
 
 
-def _negative(loss: OnLabel, p_min: float) -> NegativeNormalized:
-    least = math.log(p_min)
-    upper = loss.value(torch.tensor(least, dtype=torch.float64)).item()
+def _negative(gamma: float, p_min: float) -> NegativeNormalized:
+    """Give the normalized negative of the focal loss, which is cross entropy for gamma = 0."""
+    loss, least = focal(gamma), math.log(p_min)
+    upper: float = -((1 - p_min) ** gamma) * least
 
     def value(log_p: Tensor) -> Tensor:
         return upper - loss.value(log_p.clamp(min=least))
@@ -177,9 +177,8 @@ def _negative(loss: OnLabel, p_min: float) -> NegativeNormalized:
     def slope(log_p: Tensor) -> Tensor:
         return torch.where(log_p > least, -loss.slopes(log_p), 0)
 
-    (known,) = loss.known_as
-    gamma = known.first if known.function == "focal" else 0.0
-    return NegativeNormalized(OnLabel(value, slope, known_as=(Term(1.0, "negative", gamma, upper),)), least)
+    known_as = (Term(1.0, "negative", gamma, upper),)
+    return NegativeNormalized(OnLabel(value, slope, known_as=known_as), least)
 
 
 def _check_p_min(loss: str, p_min: float) -> None:
