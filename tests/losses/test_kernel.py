@@ -25,8 +25,8 @@ pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was
 KNOWN = [name for name in CATALOGUE if name not in ("bitempered", "nl")]
 """Of the others one has a softmax of its own, and one wants 1 - p of every class to its last digit."""
 
-SIZES = [(1, 2), (5, 3), (7, 8), (16, 10), (9, 17), (4, 100), (3, 1030), (2, 5000)]
-"""Below, at and above what fits a vector register and a chunk of the kernel's."""
+SIZES = [(1, 2), (5, 3), (16, 10), (35, 32), (18, 33), (35, 100), (3, 300), (3, 1030), (2, 5000)]
+"""Below, at and above a group of the kernel's rows, and the classes of a vector register and of a chunk."""
 
 PeakBytes = Callable[[Callable[[], object]], int]
 
@@ -97,6 +97,11 @@ def test_small_and_extreme_logits(loss: Loss, data: tuple[Tensor, Tensor], scale
     assert_close(gradient, exact_gradient, rtol=tolerance, atol=tolerance)
 
 
+WAYS = [(16, 10), (16, 100), (16, 300)]
+"""One for each way of doing rows."""
+
+
+@pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor, Tensor]) -> None:
     logits, target = data
@@ -110,15 +115,27 @@ def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor,
         assert gradient[3:].isfinite().all(), name
 
 
+@pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 def test_a_class_that_is_ruled_out_has_no_part(data: tuple[Tensor, Tensor]) -> None:
     logits, target = data
-    target = target.clamp(max=8)
-    logits[:, 9] = -torch.inf
-    for name in ("ce", "mae", "rce", "gce", "sce", "fl"):
+    target = target.clamp(max=logits.shape[1] - 2)
+    logits[:, -1] = -torch.inf
+    for name in ("ce", "mae", "rce", "gce", "sce", "fl", "aul", "agce", "ael", "tce", "js", "fl_eps"):
         value, gradient = value_and_gradient(parse(name), logits, target)
-        assert_close(value, parse(name)(logits[:, :9], target))
+        assert_close(value, parse(name)(logits[:, :-1], target))
         assert gradient.isfinite().all(), name
-        assert not gradient[:, 9].any(), name
+        assert not gradient[:, -1].any(), name
+
+
+@pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
+@pytest.mark.parametrize("text", ["ce_eps(m=2)", "fl_eps(m=2)", "ce_eps(m=2) + mae"])
+def test_of_equal_classes_the_first_is_the_top_one(text: str, data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    logits[:, 2] = logits[:, 5] = logits.amax(1)
+    for label in (2, 5, 1):
+        loss = parse(text, reduction="none")
+        expected = exactly(loss, logits, target.fill_(label))
+        assert_close(value_and_gradient(loss, logits, target), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_every_thread_does_its_rows(data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,9 +48,10 @@ def _check_logits(logits: Tensor) -> int:
     """Give the class dimension of valid logits."""
     if not logits.is_floating_point():
         raise NoiseproofError(f"logits must be floating point, got {logits.dtype}")
-    if logits.dim() == 0:
+    dim = logits.dim()
+    if dim == 0:
         raise NoiseproofError("logits must be (C,), (N, C) or (N, C, d1, ...), got a scalar")
-    class_dim = 1 if logits.dim() > 1 else 0
+    class_dim = 1 if dim > 1 else 0
     if logits.shape[class_dim] < 2:
         raise NoiseproofError(f"logits must have at least 2 classes, got shape {_shape(logits.shape)}")
     return class_dim
@@ -64,7 +65,9 @@ def check_labels(logits: Tensor, target: Tensor) -> None:
             "target must hold class indices (an integer dtype), or probabilities (a floating-point one),"
             f" got {target.dtype}"
         )
-    expected = logits.shape[:class_dim] + logits.shape[class_dim + 1 :]
+    expected = logits.shape[:class_dim]
+    if logits.dim() > 2:
+        expected += logits.shape[2:]
     if target.shape != expected:
         raise NoiseproofError(
             f"target must be {_shape(expected)} for logits {_shape(logits.shape)}, got {_shape(target.shape)}"

@@ -198,7 +198,7 @@ INLINE float class_value(int32_t function, enum exponent exponent, float first, 
    the classes; only what is done once a row goes across. ALONE: a row at a time, where LANES would not fit the cache. */
 
 enum way { ACROSS, ALONG, ALONE };
-enum { LANES = 16, SHORT = 32, MEDIUM = 1024, CHUNK = 1024 };
+enum { LANES = 16, SHORT = 32, MEDIUM = 256, CHUNK = 1024 };
 
 INLINE int lanes_of(enum way way) { return way == ALONE ? 1 : LANES; }
 
