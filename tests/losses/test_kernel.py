@@ -204,18 +204,29 @@ def test_every_loss_and_pair_is_compiled(data: tuple[Tensor, Tensor]) -> None:
     assert was_compiled(functional.normalized_focal_loss(logits, target, gamma=3.5))
 
 
-def test_other_logits_go_the_other_ways(data: tuple[Tensor, Tensor]) -> None:
+def test_logits_that_lie_otherwise_in_memory_or_are_half_as_wide_are_compiled_too(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     logits, target = data
-    logits.requires_grad_()
-    wide = logits.t().contiguous().t()
     loss = parse("nce + mae")
-    negated = torch.complex(logits, -logits).conj().imag.detach()  # a view whose sign is not in its memory
-    for other in (logits.double(), logits.bfloat16(), wide, logits[0], negated):
+    negated = torch.complex(logits, -logits).conj().imag  # a view whose sign is not in its memory
+    ran: list[torch.dtype] = []
+    evaluate = kernel.Batch.evaluate
+
+    def watched(batch: kernel.Batch, *args: Any) -> None:
+        ran.append(args[1].dtype)
+        evaluate(batch, *args)
+
+    monkeypatch.setattr(kernel.Batch, "evaluate", watched)
+    for other in (logits.t().contiguous().t(), logits[0], negated, logits.bfloat16(), logits.half()):
         label = target if other.dim() > 1 else target[0]
-        value = loss(other, label)
-        assert not was_compiled(value)
-        expected = loss(other.float().contiguous().clone(), label)
-        assert_close(value.float(), expected, rtol=2e-2, atol=1e-3)
+        found = value_and_gradient(loss, other, label)
+        assert [tensor.dtype for tensor in found] == [other.dtype] * 2
+        assert ran.pop() is torch.float32
+        rounding = max(1e-6, torch.finfo(other.dtype).eps)
+        expected = exactly(loss, other, label)
+        assert_close([t.float() for t in found], list(expected), rtol=rounding, atol=rounding)
+    assert not was_compiled(loss(logits.double().requires_grad_(), target))
 
 
 def test_positions_of_an_image_are_rows(data: tuple[Tensor, Tensor]) -> None:

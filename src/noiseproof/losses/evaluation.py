@@ -84,10 +84,11 @@ def _against_labels(
     if weight is not None:
         check_weight(weight)
         check_weight_fits(weight, logits)
-    if logits.dim() <= 2 or not is_eager(logits):
+    if logits.dim() == 2 or not is_eager(logits):
         return _quickest(formula, logits, target, reduction, ignore_index, weight, in_place)
-    rows = _classes_last(logits).flatten(0, -2)
-    result = _quickest(formula, rows, target.flatten(), reduction, ignore_index, weight, in_place)
+    rows = _classes_last(logits)
+    rows = rows.reshape(-1, rows.shape[-1])
+    result = _quickest(formula, rows, target.reshape(-1), reduction, ignore_index, weight, in_place)
     return result.view_as(target) if reduction == "none" else result
 
 
@@ -112,10 +113,12 @@ def _quickest(
         return reduce(values, reduction, factor)
 
     terms = _terms_in_memory(formula, logits, target, weight)
+    if terms is not None and (logits.is_neg() or not logits.is_contiguous()):
+        logits = logits.resolve_neg().contiguous()
     if terms is not None and can_run(logits, terms):
         floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
         batch = Batch(_indices(target), ignore_index, floats, reduction)
-        return compiled(logits, terms, batch, in_place, plain)
+        return compiled(logits.float(), terms, batch, in_place, plain)
     if terms is not None and TRITON_IS_THERE and logits.is_cuda and logits.dtype in TRITON_DTYPES:
         from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
 
@@ -142,14 +145,12 @@ def _quickest(
 def _terms_in_memory(
     formula: Formula, logits: Tensor, target: Tensor, weight: Tensor | None
 ) -> tuple[Term, ...] | None:
-    """Give the formula as kernels know it, if what stands in the tensors' memory is all that they are."""
+    """Give the formula as kernels know it, if the tensors are rows on one device that nobody transforms."""
     if (
         logits.dim() != 2
         or not is_eager(logits, target)
         or logits.device != target.device
         or (weight is not None and weight.device != logits.device)
-        or not logits.is_contiguous()
-        or logits.is_neg()
     ):
         return None
     return formula.terms(logits.shape[1])

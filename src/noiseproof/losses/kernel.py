@@ -26,6 +26,9 @@ LIBRARY = Path(__file__).with_name("libkernel.so")
 MOST_TERMS = 16
 """As ``kernel.c`` has it."""
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+"""Of logits for which the kernel is used; it is given them in float32."""
+
 WORTH_A_THREAD = 1 << 15
 """Logits of a batch for each thread: measured on two cores, fewer are done before a thread is awake."""
 
@@ -70,9 +73,7 @@ def is_there() -> bool:
 
 def can_run(logits: Tensor, terms: tuple[Term, ...]) -> bool:
     """Tell whether the kernel is there and takes these terms of these logits."""
-    return (
-        _library is not None and logits.dtype is torch.float32 and logits.is_cpu and len(terms) <= MOST_TERMS
-    )
+    return _library is not None and logits.dtype in DTYPES and logits.is_cpu and len(terms) <= MOST_TERMS
 
 
 @dataclass(frozen=True, slots=True)
