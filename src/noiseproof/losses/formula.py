@@ -31,7 +31,8 @@ class Term(NamedTuple):
     ``function``, of ``first`` a and ``second`` b: log ``-l``, gap ``1 - p``, focal ``-(1 - p)^a l``, power
     ``(1 - p^a) / a``, one ``1``, negative ``max(b + (1 - p)^a l, 0)``, shifted ``sign(a) (|a + 1|^b -
     |a + p|^b) / b``, exponential ``exp(-p/a)``, taylor ``sum_{i=1..a} (1 - p)^i / i``, jensen_shannon the
-    divergence of a label at pi = a. ``part``: label takes ``h(l_y)``, share ``h(l_y) / sum_k h(l_k)``, sum
+    divergence of a label at pi = a; of the whole row bitempered, at t1 = a and t2 = b, and negative_learning
+    ``-sum_{k != y} log(1 - p_k)``. ``part``: label takes ``h(l_y)``, share ``h(l_y) / sum_k h(l_k)``, sum
     ``sum_k h(l_k)``; the last two of `SUMMABLE` functions only. ``towards_top``: the m of the
     epsilon-softmax, at whose ``l_y`` a label's term then is.
     """
@@ -59,12 +60,17 @@ FUNCTIONS = {
     "exponential": 7,
     "taylor": 8,
     "jensen_shannon": 9,
+    "bitempered": 10,
+    "negative_learning": 11,
 }
 PARTS = {"label": 0, "share": 1, "sum": 2}
 """Numbers of a term's function and part, by which the kernels go."""
 
 SUMMABLE = ("log", "gap", "focal", "power", "negative")
 """Functions that the kernels sum over the classes."""
+
+OF_ROW = ("bitempered", "negative_learning")
+"""Functions of a whole row, which the kernel for GPUs does not know."""
 
 
 class Formula(ABC):

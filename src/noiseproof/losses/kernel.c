@@ -4,7 +4,8 @@
      LABEL   h(l_y),
      SHARE   h(l_y) / sum_k h(l_k),
      SUM     sum_k h(l_k).
-   The gradient over the logits follows from the slopes in l_y and in each sum:
+   Two functions are of the whole row, and of no part: BITEMPERED, NEGATIVE_LEARNING. Of the others the gradient over the
+   logits follows from the slopes in l_y and in each sum:
      dL/dz_k = of_label (d_ky - p_k) + sum_h of_sum_h (h'(l_k) - p_k sum_j h'(l_j)).
 
    Written in plain C, so that it needs no header of PyTorch's and any compiler will do; the loops are shaped for
@@ -17,7 +18,20 @@
 #include <string.h>
 
 /* Numbered as in formula.py, which defines them. */
-enum function { LOG, GAP, FOCAL, POWER, ONE, NEGATIVE, SHIFTED, EXPONENTIAL, TAYLOR, JENSEN_SHANNON };
+enum function {
+    LOG,
+    GAP,
+    FOCAL,
+    POWER,
+    ONE,
+    NEGATIVE,
+    SHIFTED,
+    EXPONENTIAL,
+    TAYLOR,
+    JENSEN_SHANNON,
+    BITEMPERED,
+    NEGATIVE_LEARNING
+};
 enum part { LABEL, SHARE, SUM };
 enum reduction { NONE, MEAN, TOTAL };
 
@@ -63,11 +77,13 @@ INLINE float exp_of(float x) {
     return y * as_float((uint32_t)((int32_t)n + 127) << 23);
 }
 
-/* log u for normal u > 0 to 1 ulp: Cephes' polynomial on [sqrt(1/2), sqrt(2)]. */
-INLINE float log_of(float u) {
+/* log u = log(2^n (1 + x)) for normal u > 0 to 1 ulp: Cephes' polynomial on [sqrt(1/2), sqrt(2)]. Where n is 0, x is
+   `less_1`, which is u - 1 to more digits than u has. */
+INLINE float log_from(float u, float less_1) {
     uint32_t bits = as_bits(u) + (0x3f800000u - 0x3f3504f3u);
     float n = (float)((int32_t)(bits >> 23) - 127);
     float x = as_float((bits & 0x007fffffu) + 0x3f3504f3u) - 1.0f;
+    x = n == 0.0f ? less_1 : x;
     float y = 7.0376836292e-2f;
     y = y * x - 1.1514610310e-1f;
     y = y * x + 1.1676998740e-1f;
@@ -81,6 +97,9 @@ INLINE float log_of(float u) {
     y = y * x * z - n * 2.12194440e-4f - 0.5f * z;
     return x + y + n * 0.693359375f;
 }
+
+INLINE float log_of(float u) { return log_from(u, u - 1.0f); }
+INLINE float log1p_of(float x) { return log_from(1.0f + x, x); }
 
 /* -------------------------------------------------------------------------------------------- at the label */
 
@@ -225,7 +244,7 @@ struct group {
     double total[LANES], slopes_total[LANES];        /* of a term's h and h' over the classes */
     double value[LANES], of_label[LANES];
     double of_p[LANES], of_all[LANES]; /* the gradient is of_label d_ky + of_p p_k + of_all + the curved slopes */
-    float curved[MOST_TERMS][LANES];
+    float curved[2 * MOST_TERMS][LANES];
     int num_curved;
 };
 
@@ -442,6 +461,176 @@ INLINE void at_labels(const struct group *g, const struct term *term, enum way w
     }
 }
 
+/* ------------------------------------------------------------------------------------- losses of the whole row */
+
+INLINE int is_of_row(const struct term *term) {
+    return term->function == BITEMPERED || term->function == NEGATIVE_LEARNING;
+}
+
+/* x such that sum_k u_k = 1, u_k = (1 + x + s (top - z_k))^(-1/s): Newton's method on (sum_k u_k)^-s, which is concave
+   in x, so that no step from x = 0 goes too far. */
+INLINE double tempered_partition(const float *restrict z, float top, float s, int64_t count) {
+    double x = 0;
+    for (int step = 0; step < 20; step++) {
+        double sum = 0, slope = 0;
+        float start_at = (float)x, power = -1.0f / s;
+        for (int64_t start = 0; start < count; start += CHUNK) {
+            int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+            float some = 0, some_slope = 0;
+#pragma omp simd reduction(+ : some, some_slope)
+            for (int64_t k = start; k < stop; k++) {
+                float t = start_at + s * (top - z[k]), u = exp_of(power * log1p_of(t));
+                some += u;
+                some_slope += u / (1.0f + t);
+            }
+            sum += some;
+            slope += some_slope;
+        }
+        x = start_at + sum / slope * expm1(s * log(sum));
+        if (!(fabs(sum - 1) > 1e-4)) break; /* the error is squared by the step that was just done */
+    }
+    return x;
+}
+
+/* A chunk of the classes: E_k, G_k and their sums, and sum_k u_k (1 - u_k^q). `from` is x of the partition. */
+INLINE void temper_chunk(int is_tempered, const float *restrict z, float *restrict E, float *restrict G, int64_t start,
+                         int64_t stop, float top, float from, float s, float q, float log_sum, double *sum_E,
+                         double *sum_G, double *missing) {
+    float some_E = 0, some_G = 0, some = 0, power = is_tempered ? -1.0f / s : 0.0f;
+#pragma omp simd reduction(+ : some_E, some_G, some)
+    for (int64_t k = start; k < stop; k++) {
+        float t = is_tempered ? from + s * (top - z[k]) : 0.0f;
+        t = t > 3e38f ? 3e38f : t; /* of a class that is ruled out: times 0, it must be 0 */
+        float log_u = is_tempered ? power * log1p_of(t) : z[k] - top - log_sum;
+        float u_to_q = exp_of(q * log_u);
+        E[k] = exp_of((1.0f + s) * log_u);
+        G[k] = E[k] * u_to_q;
+        some_E += E[k];
+        some_G += G[k];
+        some += E[k] * (1.0f + t) * (1.0f - u_to_q); /* u = u^t2 u^-s */
+    }
+    *sum_E += some_E;
+    *sum_G += some_G;
+    *missing += some;
+}
+
+/* -log_t1 u_y - (1 - sum_k u_k^(2-t1)) / (2-t1), of the softmax u that is tempered by t2. With E_k = u_k^t2 and
+   G_k = u_k^(1+t2-t1) its gradient is  G_j - E_y u_y^-t1 d_jy - E_j (sum_k G_k - E_y u_y^-t1) / sum_k E_k. */
+INLINE double bitempered(struct group *g, double w, double t1, double t2, int r, int64_t count, float *restrict G,
+                         float *restrict E) {
+    const float *restrict z = g->z + r * count;
+    float top = g->top[r], s = (float)(t2 - 1), q = (float)(1 - t1), log_sum = (float)g->log_sum[r];
+    double x = s == 0 ? 0 : tempered_partition(z, top, s, count);
+    double sum_E = 0, sum_G = 0, missing = 0;
+    for (int64_t start = 0; start < count; start += CHUNK) {
+        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        if (s == 0)
+            temper_chunk(0, z, E, G, start, stop, top, 0, 0, q, log_sum, &sum_E, &sum_G, &missing);
+        else
+            temper_chunk(1, z, E, G, start, stop, top, (float)x, s, q, log_sum, &sum_E, &sum_G, &missing);
+    }
+    double log_u = s == 0 ? g->label[r].l : -log1p(x + (double)s * (top - z[g->y[r]])) / s;
+    double spike = exp((t2 - t1) * log_u), value = q == 0 ? -log_u : -expm1(q * log_u) / q;
+    double defined = 1 + 0 * g->sum[r]; /* or not, with its row */
+    g->of_label[r] -= w * spike * defined;
+    g->curved[g->num_curved][r] = (float)(w * g->factor[r] * defined);
+    g->curved[g->num_curved + 1][r] = (float)(-w * g->factor[r] * (sum_G - spike) / sum_E);
+    return (value - missing / (2 - t1)) * defined;
+}
+
+/* Of a row whose top class has all but nothing of the probability: log sum_j e^(z_j - top) of the other classes j, and
+   the share of each in that sum. */
+static double others_of(const float *z, int64_t top, int64_t count, float *share) {
+    double second = -INFINITY, sum = 0;
+    for (int64_t k = 0; k < count; k++)
+        if (k != top && z[k] > second) second = z[k];
+    for (int64_t k = 0; k < count; k++)
+        if (k != top) sum += exp(z[k] - second);
+    for (int64_t k = 0; k < count; k++) share[k] = k == top ? 0 : (float)(exp(z[k] - second) / sum);
+    return second - z[top] + log(sum);
+}
+
+/* -sum_{k != y} log(1 - p_k). With s_k = p_k / (1 - p_k) its gradient is  s_j - p_j sum_k s_k  over k != y. For the top
+   class t, if it is not y, that would cancel: there 1 - p_t is summed up from the others, and of its part in the
+   gradient,  s_t (d_jt - p_j),  each class j has minus p_t times its share in that sum, and t itself p_t. */
+INLINE double negative_learning(struct group *g, double w, int r, int64_t count, float *restrict slopes) {
+    const float *restrict z = g->z + r * count, *restrict e = g->e + r * count;
+    int64_t y = g->y[r];
+    double others = 0, ties = 0;
+    for (int64_t start = 0; start < count; start += CHUNK) {
+        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        float some = 0, tops = 0;
+#pragma omp simd reduction(+ : some, tops)
+        for (int64_t k = start; k < stop; k++) {
+            some += e[k] >= 1.0f ? 0 : e[k];
+            tops += e[k] >= 1.0f ? 1.0f : 0;
+        }
+        others += some;
+        ties += tops;
+    }
+    /* equal top classes have p of 1/2 at most, and are as the others */
+    float left_out = ties > 1 ? 2.0f : 1.0f, inverse = g->inverse[r];
+    double value = 0, sum = 0;
+    for (int64_t start = 0; start < count; start += CHUNK) {
+        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        float h = 0, d = 0;
+#pragma omp simd reduction(+ : h, d)
+        for (int64_t k = start; k < stop; k++) {
+            float p = e[k] >= left_out ? 0 : e[k] * inverse, slope = p / (1.0f - p);
+            slopes[k] = slope;
+            h -= log1p_of(-p);
+            d += slope;
+        }
+        value += h;
+        sum += d;
+    }
+    double defined = 1 + 0 * g->sum[r];
+    if (e[y] < left_out) { /* y is not to count */
+        double p = g->label[r].p;
+        value += log1p(-p);
+        sum -= slopes[y];
+        slopes[y] = 0;
+        if (ties == 1) {
+            int64_t top = 0;
+            while (e[top] < 1.0f) top++;
+            float p_top = (float)(1 / (1 + others));
+            if (others > 1e-30) {
+                value -= log(others / (1 + others));
+                float each = (float)(p_top / others);
+                for (int64_t k = 0; k < count; k++) slopes[k] -= e[k] * each;
+            } else {
+                float *share = malloc(count * sizeof(float));
+                defined = share ? defined : NAN;
+                if (share) {
+                    value -= others_of(z, top, count, share);
+                    for (int64_t k = 0; k < count; k++) slopes[k] -= p_top * share[k];
+                }
+                free(share);
+            }
+            slopes[top] = p_top;
+        }
+    }
+    g->of_p[r] -= w * sum;
+    g->curved[g->num_curved][r] = (float)(w * g->factor[r] * defined);
+    return value * defined;
+}
+
+/* Adds a loss of the whole row, whose gradient goes into `slopes`. */
+INLINE void add_of_row(struct group *g, const struct term *term, enum way way, int64_t count) {
+    int lanes = lanes_of(way), is_bitempered = term->function == BITEMPERED;
+    float *slopes = g->slopes + g->num_curved * count * lanes;
+    for (int r = 0; r < lanes; r++) {
+        float *own = slopes + r * count;
+        if (g->factor[r] == 0) continue;
+        g->value[r] += term->weight * (is_bitempered ? bitempered(g, term->weight, term->first, term->second, r, count,
+                                                                  own, own + lanes * count)
+                                                     : negative_learning(g, term->weight, r, count, own));
+    }
+    g->num_curved += is_bitempered ? 2 : 1;
+}
+
+/* ----------------------------------------------------------------------------------------------- all terms */
+
 /* Values, and what the gradient is made of. */
 INLINE void add_terms(struct group *g, const struct batch *b, enum way way) {
     int lanes = lanes_of(way);
@@ -450,6 +639,10 @@ INLINE void add_terms(struct group *g, const struct batch *b, enum way way) {
     for (int i = 0; i < b->num_terms; i++) {
         const struct term *term = &b->terms[i];
         double h[LANES] = {0}, slope[LANES] = {0}, w = term->weight;
+        if (way != ACROSS && is_of_row(term)) {
+            add_of_row(g, term, way, b->count);
+            continue;
+        }
         if (term->part != SUM) at_labels(g, term, way, b->count, h, slope);
         if (term->part == LABEL) {
             for (int r = 0; r < lanes; r++) {
@@ -553,20 +746,29 @@ INLINE double do_group(const struct batch *b, enum way way, int64_t row, int row
     return all;
 }
 
-static enum way way_of(int64_t count) { return count <= SHORT ? ACROSS : count <= MEDIUM ? ALONG : ALONE; }
+static enum way way_of(const struct batch *b) {
+    int of_rows = 0;
+    for (int i = 0; i < b->num_terms; i++) of_rows |= is_of_row(&b->terms[i]);
+    return b->count <= SHORT && !of_rows ? ACROSS : b->count <= MEDIUM ? ALONG : ALONE;
+}
 
 static size_t scratch_floats(const struct batch *b) {
-    enum way way = way_of(b->count);
+    enum way way = way_of(b);
     int64_t kept = way == ACROSS ? 2 : 1;
-    for (int i = 0; i < b->num_terms; i++)
-        kept += b->terms[i].part != LABEL && b->terms[i].function != LOG && b->terms[i].function != GAP;
+    for (int i = 0; i < b->num_terms; i++) {
+        const struct term *term = &b->terms[i];
+        if (is_of_row(term))
+            kept += term->function == BITEMPERED ? 2 : 1;
+        else
+            kept += term->part != LABEL && term->function != LOG && term->function != GAP;
+    }
     return (size_t)(kept * lanes_of(way) * b->count);
 }
 
 /* Rows `first` to `last`; gives the sum of their values. */
 FOR_EACH_PROCESSOR
 static double do_rows(const struct batch *b, int64_t first, int64_t last, float *scratch) {
-    enum way way = way_of(b->count);
+    enum way way = way_of(b);
     double all = 0;
     for (int64_t row = first; row < last; row += lanes_of(way)) {
         int rows = (int)(last - row < lanes_of(way) ? last - row : lanes_of(way));
@@ -603,7 +805,7 @@ int64_t noiseproof_rows(const float *logits, const int64_t *target, const float 
     }
     if (reduction == MEAN && counted > 0) batch.scale = 1 / counted;
 
-    int64_t lanes = lanes_of(way_of(count));
+    int64_t lanes = lanes_of(way_of(&batch));
     size_t size = (scratch_floats(&batch) * sizeof(float) + 63) / 64 * 64; /* no two threads share a line of the cache */
     int parts = threads > MOST_THREADS ? MOST_THREADS : threads;
     if (is_forked || parts < 1) parts = 1;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from dataclasses import dataclass
 from typing import Unpack
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, Plain, at_label, one_hot
+from noiseproof.losses.formula import Formula, Term, at_label, one_hot
 
 
 def bitempered_logistic_loss(
@@ -29,7 +29,7 @@ def bitempered_logistic_loss(
     1.5377
     """
     _check(t1, t2)
-    return evaluate(_formula(t1, t2), logits, target, **options)
+    return evaluate(Bitempered(t1, t2), logits, target, **options)
 
 
 class BitemperedLogisticLoss(Loss):
@@ -51,11 +51,11 @@ class BitemperedLogisticLoss(Loss):
 
     def formula(self) -> Formula:
         """Give the divergence of the tempered softmax from the label."""
-        return _formula(self.t1, self.t2)
+        return Bitempered(self.t1, self.t2)
 
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate it at the labels; log p serves as logits, whose common part does not count."""
-        return _of_label(log_p, target, self.t1, self.t2)
+        """Evaluate it at the labels."""
+        return self.formula()(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate it for every class as the label, of one tempered softmax."""
@@ -104,21 +104,34 @@ def _newton_step(x: Tensor, depth: Tensor, s: float) -> Tensor:
     return x + torch.exp(log_sum - log_slope) * torch.expm1(s * log_sum)
 
 
-def _formula(t1: float, t2: float) -> Plain:
-    return Plain(partial(_of_label, t1=t1, t2=t2), partial(_of_probabilities, t1=t1, t2=t2))
+LARGEST_LOG_PARTITION = 80.0
 
 
-def _of_label(log_p: Tensor, target: Tensor, t1: float, t2: float) -> Tensor:
-    log_u = log_tempered_softmax(log_p, t2)
-    return -_log_t(at_label(log_u, target), t1) - _missing(log_u, t1)
+@dataclass(frozen=True)
+class Bitempered(Formula):
+    """The divergence of the tempered softmax from the target."""
+
+    t1: float
+    t2: float
+
+    def terms(self, num_classes: int) -> tuple[Term, ...] | None:
+        """Give the loss itself, where single precision can hold the normalization, up to ``K^(t2 - 1)``."""
+        if (self.t2 - 1) * math.log(num_classes) > LARGEST_LOG_PARTITION:
+            return None
+        return (Term(1.0, "bitempered", self.t1, self.t2),)
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Give the values; log p serves as logits, whose common part does not count."""
+        log_u = log_tempered_softmax(log_p, self.t2)
+        return -_log_t(at_label(log_u, target), self.t1) - _missing(log_u, self.t1)
+
+    def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
+        """Give the divergence from probabilities."""
+        return _divergence_terms(log_p, q, self.t1, self.t2).sum(-1)
 
 
 def _missing(log_u: Tensor, t1: float) -> Tensor:
     return (1 - torch.exp((2 - t1) * log_u).sum(-1)) / (2 - t1)
-
-
-def _of_probabilities(log_p: Tensor, q: Tensor, t1: float, t2: float) -> Tensor:
-    return _divergence_terms(log_p, q, t1, t2).sum(-1)
 
 
 def _divergence_terms(log_p: Tensor, q: Tensor, t1: float, t2: float) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import Loss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Plain
+from noiseproof.losses.formula import Formula, Term
 
 
 def negative_learning(logits: Tensor, target: Tensor, **options: Unpack[Options]) -> Tensor:
@@ -24,7 +24,7 @@ def negative_learning(logits: Tensor, target: Tensor, **options: Unpack[Options]
     >>> round(negative_learning(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # -log 0.9
     0.1054
     """
-    return evaluate(Plain(_negative_learning), logits, target, **options)
+    return evaluate(_NEGATIVE_LEARNING, logits, target, **options)
 
 
 class NegativeLearning(Loss):
@@ -39,9 +39,13 @@ class NegativeLearning(Loss):
     equation = "-1/(K-1) sum_{k != y} log(1 - p_k)"
     source = "Kim et al., ICCV 2019"
 
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+    def formula(self) -> Formula:
         """Give the mean over the complementary labels."""
-        return _negative_learning(log_p, target)
+        return _NEGATIVE_LEARNING
+
+    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Evaluate the formula at the labels."""
+        return _NEGATIVE_LEARNING(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Give the loss for every class as the label."""
@@ -59,11 +63,18 @@ class NegativeLearning(Loss):
         return Properties("passive", lower=0.0, upper=math.inf, class_sum=None, asymmetry=asymmetry)
 
 
-def _negative_learning(log_p: Tensor, target: Tensor) -> Tensor:
-    values = -_log_one_minus(log_p)
-    # masked, not subtracted: the label's own value may dwarf the rest
-    others = values.scatter(-1, target.unsqueeze(-1), 0.0)
-    return others.sum(-1) / (log_p.shape[-1] - 1)
+class _OfComplementaryLabels(Formula):
+    def terms(self, num_classes: int) -> tuple[Term, ...]:
+        return (Term(1 / (num_classes - 1), "negative_learning"),)
+
+    def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
+        values = -_log_one_minus(log_p)
+        # masked, not subtracted: the label's own value may dwarf the rest
+        others = values.scatter(-1, target.unsqueeze(-1), 0.0)
+        return others.sum(-1) / (log_p.shape[-1] - 1)
+
+
+_NEGATIVE_LEARNING = _OfComplementaryLabels()
 
 
 def _log_one_minus(log_p: Tensor) -> Tensor:
