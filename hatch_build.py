@@ -29,20 +29,21 @@ PARALLEL = ("-fopenmp", "-fopenmp-simd")
 
 
 class CompileKernel(BuildHookInterface[Any]):
-    """Builds ``libkernel.so`` beside ``kernel.c`` and adds it to the wheel, which is then of one platform."""
+    """Builds ``libkernel.so`` from ``csrc`` and adds it to the wheel, which is then of one platform."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, unless it is a source distribution that is built."""
         if self.target_name != "wheel":
             return
         folder = Path(self.root, "src", "noiseproof", "losses")
-        source, library = folder / "kernel.c", folder / "libkernel.so"
+        source, library = folder / "csrc", folder / "libkernel.so"
         unfinished = library.with_suffix(".tmp")
         compiler = [*shlex.split(os.environ.get("CC", "cc")), *FLAGS]
-        checksum = f"-DSOURCE={zlib.crc32(source.read_bytes())}u"
+        text = b"".join(path.read_bytes() for path in sorted(source.iterdir()))
+        given = [f"-DSOURCE={zlib.crc32(text)}u", "-o", unfinished, source / "kernel.c", "-lm"]
         for parallel in PARALLEL:
             try:
-                subprocess.run([*compiler, parallel, checksum, "-o", unfinished, source, "-lm"], check=True)
+                subprocess.run([*compiler, parallel, *given], check=True)
                 break
             except (OSError, subprocess.CalledProcessError) as error:
                 print(f"noiseproof: {error}", file=sys.stderr)

@@ -44,7 +44,7 @@ def test_the_wheel_of_the_sdist_works_without_the_repository(tmp_path: Path) -> 
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with tarfile.open(sdist) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert {"hatch_build.py", "src/noiseproof/losses/kernel.c", "LICENSE", "README.md"} <= names
+    assert {"hatch_build.py", "src/noiseproof/losses/csrc/kernel.c", "LICENSE", "README.md"} <= names
 
     here = tmp_path / "installed"
     python("-m", "pip", "install", "--quiet", "--no-deps", "--target", str(here), str(wheel), cwd=tmp_path)

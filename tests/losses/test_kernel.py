@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -256,8 +257,9 @@ def test_positions_of_an_image_are_rows(data: tuple[Tensor, Tensor]) -> None:
 
 def test_a_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert kernel.load(kernel.LIBRARY, kernel.SOURCE) is not None
-    changed = tmp_path / "kernel.c"
-    changed.write_bytes(kernel.SOURCE.read_bytes() + b" ")
+    changed = shutil.copytree(kernel.SOURCE, tmp_path / "csrc")
+    assert kernel.load(kernel.LIBRARY, changed) is not None
+    (changed / "terms.h").write_bytes((changed / "terms.h").read_bytes() + b" ")
     assert kernel.load(kernel.LIBRARY, changed) is None
     assert kernel.load(tmp_path / "nowhere.so", kernel.SOURCE) is None
     (tmp_path / "text.so").write_text("no library")

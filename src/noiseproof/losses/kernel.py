@@ -1,4 +1,4 @@
-"""The compiled kernel, ``kernel.c``: a batch's loss and gradient in one call, each row while in the cache.
+"""The compiled kernel, ``csrc``: loss and gradient of a batch in one call, each row while it is in the cache.
 
 It is compiled when the package is installed. Without a C compiler it is not there, and PyTorch does the work.
 """
@@ -20,11 +20,11 @@ from noiseproof.losses.checks import Reduction
 from noiseproof.losses.formula import FUNCTIONS, PARTS, Term
 from noiseproof.losses.fused import differentiate, is_batched
 
-SOURCE = Path(__file__).with_name("kernel.c")
+SOURCE = Path(__file__).with_name("csrc")
 LIBRARY = Path(__file__).with_name("libkernel.so")
 
 MOST_TERMS = 16
-"""As ``kernel.c`` has it."""
+"""As ``terms.h`` has it."""
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Of logits for which the kernel is used; it is given them in float32."""
@@ -47,11 +47,16 @@ class _Term(ctypes.Structure):
     )
 
 
+def checksum(source: Path) -> int:
+    """Give the checksum of all source files together, as ``hatch_build.py`` does."""
+    return zlib.crc32(b"".join(path.read_bytes() for path in sorted(source.iterdir())))
+
+
 def load(library: Path, source: Path) -> ctypes.CDLL | None:
     """Load the library, unless it is not there, for another machine, or compiled from another source."""
     try:
         loaded = ctypes.CDLL(str(library))
-        same = loaded.noiseproof_source() & 0xFFFFFFFF == zlib.crc32(source.read_bytes())
+        same = loaded.noiseproof_source() & 0xFFFFFFFF == checksum(source)
     except (OSError, AttributeError):
         return None
     pointer, long, short = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32

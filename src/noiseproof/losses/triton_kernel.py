@@ -1,6 +1,6 @@
 """The kernel for GPUs, in Triton: one pass over the logits for the values, one for their gradient.
 
-It is what ``kernel.c`` is for the CPU, with the same terms. Forward keeps a few numbers of each row and
+It is what ``csrc/kernel.c`` is for the CPU, with the same terms. Forward keeps a few numbers of each row and
 nothing of the logits' size, backward makes the probabilities again from them; nothing waits for the device.
 """
 
