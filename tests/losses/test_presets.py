@@ -87,6 +87,8 @@ LOG_0 = math.log(1e-4)
         (preset("nce+agce", "cifar10"), "nce + 4*agce(a=6, q=1.5)"),
         (preset("anl-ce", "cifar10"), "5*nce + 5*nnce(p_min=1e-07)"),
         (preset("ce_eps+mae", "cifar10", "asymmetric"), "0.02*ce_eps(m=1000) + 5*mae"),
+        (preset("ce_eps+mae", "cifar10", "instance:0.4"), "0.045*ce_eps(m=100000) + 10*mae"),
+        (preset("fl_eps+mae", "cifar100", "instance:0.4"), "0.03*fl_eps(m=10000, gamma=0.1) + mae"),
         (preset("js", "cifar10", "symmetric:0.8"), "js(pi=0.9)"),
         (preset("nce+mae", "cifar100"), "10*nce + 0.5*mae"),  # the authors' MAE is 1 - p: half of ours
         (preset("nce+rce", "cifar100"), f"10*nce + 0.1*rce(A={LOG_0})"),
@@ -161,7 +163,7 @@ def test_a_rate_is_a_number_however_it_is_written() -> None:
             "cifar10",
             "",
             "no preset for ce_eps+mae on cifar10: it depends on the noise, which was not given;"
-            " known are symmetric, asymmetric",
+            " known are symmetric, asymmetric, instance",
         ),
         (
             "js",

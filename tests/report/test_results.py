@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from noiseproof.errors import NoiseproofError
+from noiseproof.losses import parse
 from noiseproof.noise import Noise
+from noiseproof.noise import parse as parse_noise
 from noiseproof.report import (
     Cell,
     MissingResultError,
@@ -22,6 +24,7 @@ from noiseproof.report import (
     published_beside,
     write_report,
 )
+from noiseproof.report.comparison import bare_name
 from noiseproof.report.results import SOURCES
 from noiseproof.study import Archive, Record, load_study
 
@@ -107,7 +110,7 @@ def test_a_report_and_its_comparison_use_the_source_that_belongs_to_them(
     add_source: Callable[..., None], make_record: MakeRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
-    add_source("made_up", {"symmetric": MADE_UP})
+    add_source("made_up", {"symmetric": MADE_UP}, epochs=1)
     archive = Archive(tmp_path / "out")
     archive.make()
     for loss in ("ce", "nce + 0.5*mae"):
@@ -117,6 +120,37 @@ def test_a_report_and_its_comparison_use_the_source_that_belongs_to_them(
     text = (archive.folder / "report" / "report.md").read_text()
     assert "2 cells are in both. Mean absolute difference: 10.75 points" in text
     assert "The study: made_up." in text
+
+
+@pytest.mark.parametrize("name", ["ma2020_cifar10", "ma2020_cifar100"])
+def test_what_ma_et_al_printed_is_of_the_study_that_bears_its_name(name: str) -> None:
+    plan, results = load_study(name), published(name)
+    protocol = results.data, results.model, results.epochs, results.runs_per_cell
+    assert protocol == (plan.data, plan.model.name, plan.recipe.epochs, len(plan.seeds))
+    assert {str(noise) for noise in results.noises} <= {*plan.noises, "none"}
+    # by their labels, with weights and hyperparameters, but for those that the notebook does not say
+    ours = {parse(loss).label for loss in plan.losses}
+    apart = ours - {loss for loss, noise in results.cells if noise.kind == "symmetric"}
+    assert {bare_name(label) for label in apart} <= {"NFL", "NFL+MAE", "NFL+RCE"}
+    assert {bare_name(label) for label in ours} <= {bare_name(label) for label in results.losses}
+    assert all(0 < cell.mean < 100 and cell.std is not None for cell in results.cells.values())
+
+
+@pytest.mark.parametrize(
+    ("source", "loss", "noise", "printed"),
+    [
+        ("ma2020_cifar10", "ce", "symmetric:0.2", "75.90±0.28"),
+        ("ma2020_cifar10", "nfl + rce(A=-9.210340371976182)", "symmetric:0.8", "55.06±1.08"),
+        ("ma2020_cifar10", "nce + rce(A=-9.210340371976182)", "symmetric:0.2", "89.22±0.27"),
+        ("ma2020_cifar10", "nce + 0.5*mae", "none", "88.83±0.34"),
+        ("ma2020_cifar10", "sce(alpha=0.1, beta=5, A=-9.210340371976182)", "asymmetric:0.4", "78.20±0.03"),
+        ("ma2020_cifar100", "10*nce + 0.5*mae", "symmetric:0.6", "48.06±0.34"),
+        ("ma2020_cifar100", "ngce(q=0.3)", "symmetric:0.4", "34.32±0.14"),
+    ],
+)
+def test_cells_are_those_that_ma_et_al_printed(source: str, loss: str, noise: str, printed: str) -> None:
+    cell = published(source).cells[parse(loss).label, parse_noise(noise)]
+    assert f"{cell.mean:.2f}±{cell.std:.2f}" == printed
 
 
 def test_an_unknown_source_is_refused() -> None:

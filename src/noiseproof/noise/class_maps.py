@@ -55,7 +55,9 @@ CLASS_MAPS: dict[str, dict[int, int]] = {
         {"truck": "automobile", "bird": "airplane", "deer": "horse", "cat": "dog", "dog": "cat"},
         CIFAR10_CLASSES,
     ),
-    # to the next class of the same superclass, the last to the first; Patrini et al., CVPR 2017
+    # to the next class of the same superclass, the last to the first; Patrini et al., CVPR 2017. Their code,
+    # github.com/giorgiop/loss-correction at 15a79de, takes five consecutive ids for a superclass, as does Ma
+    # et al.'s after it
     "cifar100": _by_name(
         {
             name: group[(i + 1) % len(group)]

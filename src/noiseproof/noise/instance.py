@@ -36,7 +36,8 @@ def instance_dependent(
     Raises:
         NoiseproofError: a rate or a label out of range, features that are not finite or not one row a label.
 
-    Xia et al., NeurIPS 2020, Algorithm 2.
+    Xia et al., NeurIPS 2020, as ``get_instance_noisy_label`` of their code does it
+    (github.com/xiaoboxia/Part-dependent-label-noise, b682527), where features are pixels as they are stored.
 
     >>> instance_dependent(np.eye(4), [0, 0, 0, 0], num_classes=3, rate=0.9, seed=0)
     array([2, 2, 2, 0])
