@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from torch.testing import assert_close
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, Loss, functional, kernel, parse
 from noiseproof.losses.checks import Reduction
+from noiseproof.losses.formula import FUNCTIONS, PARTS
 
 pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was there")
 
@@ -195,6 +197,14 @@ def test_threads_of_python_may_evaluate_at_once(
 
 
 # ------------------------------------------------------------------------------------ what is compiled
+
+
+def test_c_has_the_numbers_of_functions_and_parts_that_python_has() -> None:
+    source = (kernel.SOURCE / "terms.h").read_text()
+    for name, numbers in (("function", FUNCTIONS), ("part", PARTS)):
+        (listed,) = re.findall(rf"enum {name} {{(.*?)}}", source, re.DOTALL)
+        assert [word.strip().lower() for word in listed.split(",")] == list(numbers)
+        assert list(numbers.values()) == list(range(len(numbers)))
 
 
 def test_every_loss_and_pair_is_compiled(data: tuple[Tensor, Tensor]) -> None:

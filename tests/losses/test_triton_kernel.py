@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from noiseproof.losses import Loss, parse
+from noiseproof.losses.formula import FUNCTIONS, OF_ROW, PARTS
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -72,6 +73,12 @@ def rows(count: int, classes: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(count, classes, generator=generator, dtype=torch.float32)
     return logits.requires_grad_(), torch.randint(classes, (count,), generator=generator)
+
+
+def test_it_has_the_numbers_of_functions_and_parts_that_python_has(triton_kernel: ModuleType) -> None:
+    for name, number in {**FUNCTIONS, **PARTS}.items():
+        if name not in (*OF_ROW, "jensen_shannon", "sum"):  # the last ones are what is left
+            assert getattr(triton_kernel, name.upper()) == number, name
 
 
 @pytest.mark.parametrize("text", TEXTS)

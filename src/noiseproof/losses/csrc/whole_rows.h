@@ -3,8 +3,6 @@
 
 #pragma once
 
-#include <stdlib.h>
-
 #include "rows.h"
 
 INLINE int is_of_row(const struct term *term) {
@@ -82,15 +80,16 @@ INLINE double bitempered(struct group *g, double w, double t1, double t2, int r,
     return (value - missing / (2 - t1)) * defined;
 }
 
-/* Of a row whose top class has all but nothing of the probability: log sum_j e^(z_j - top) of the other classes j, and
-   the share of each in that sum. */
-static double others_of(const float *z, int64_t top, int64_t count, float *share) {
+/* Of a row whose top class has all but nothing of the probability: gives log sum_j e^(z_j - top) of the other classes j,
+   and takes the share of each in that sum off its slope. */
+static double share_out(const float *z, int64_t top, int64_t count, float *slopes) {
     double second = -INFINITY, sum = 0;
     for (int64_t k = 0; k < count; k++)
         if (k != top && z[k] > second) second = z[k];
     for (int64_t k = 0; k < count; k++)
         if (k != top) sum += exp(z[k] - second);
-    for (int64_t k = 0; k < count; k++) share[k] = k == top ? 0 : (float)(exp(z[k] - second) / sum);
+    for (int64_t k = 0; k < count; k++)
+        if (k != top) slopes[k] -= (float)(exp(z[k] - second) / sum);
     return second - z[top] + log(sum);
 }
 
@@ -139,17 +138,11 @@ INLINE double negative_learning(struct group *g, double w, int r, int64_t count,
             while (e[top] < 1.0f) top++;
             float p_top = (float)(1 / (1 + others));
             if (others > 1e-30) {
-                value -= log(others / (1 + others));
                 float each = (float)(p_top / others);
                 for (int64_t k = 0; k < count; k++) slopes[k] -= e[k] * each;
-            } else {
-                float *share = malloc(count * sizeof(float));
-                defined = share ? defined : NAN;
-                if (share) {
-                    value -= others_of(z, top, count, share);
-                    for (int64_t k = 0; k < count; k++) slopes[k] -= p_top * share[k];
-                }
-                free(share);
+                value -= log(others / (1 + others));
+            } else { /* p_top is 1 */
+                value -= share_out(z, top, count, slopes);
             }
             slopes[top] = p_top;
         }
