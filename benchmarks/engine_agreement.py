@@ -133,6 +133,10 @@ def main() -> None:
     device = torch.device(given.device)
     if given.tiny:
         torch.set_num_threads(1)
+    # float32 is what all else is compared with, so no TF32 in its place
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    # else the eager steps would choose kernels without timing them, and the graphs would get the same
+    torch.backends.cudnn.benchmark = True
     dataset = data.load("digits" if given.tiny else "cifar10", given.data_dir)
     model = ResNet18(width=2) if given.tiny else ResNet18()
     recipe = Recipe(epochs=given.epochs)

@@ -85,6 +85,17 @@ def seconds_a_call(work: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
+def fits(work: Callable[[], object]) -> bool:
+    """Whether the device has memory for it; it is warmed up thereby."""
+    try:
+        seconds_a_call(work, 3)
+        return True
+    except torch.OutOfMemoryError:
+        pass  # only after this is gone what the error's traceback led to
+    torch.cuda.empty_cache()
+    return False
+
+
 def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
     """The most that one call holds at once beyond the logits, its gradient included."""
     if device.type == "cuda":
@@ -107,9 +118,9 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
 def measure(
     samples: int, classes: int, device: torch.device, dtype: torch.dtype, compiled: bool
 ) -> list[Row]:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(samples, classes, generator=generator).to(device, dtype).requires_grad_()
-    target = torch.randint(classes, (samples,), generator=generator).to(device)
+    generator = torch.Generator(device).manual_seed(0)  # the largest would take the host ten seconds
+    logits = torch.randn(samples, classes, generator=generator, device=device).to(dtype).requires_grad_()
+    target = torch.randint(classes, (samples,), generator=generator, device=device)
 
     def step(evaluate: Evaluate) -> Callable[[], object]:
         return lambda: torch.autograd.grad(evaluate(logits, target), logits)
@@ -117,8 +128,7 @@ def measure(
     steps = {name: step(evaluate) for name, evaluate in rivals(compiled).items()}
     if device.type == "cuda":
         steps["copy", "device to device"] = lambda: copied(logits.detach(), target)
-    for work in steps.values():
-        seconds_a_call(work, 3)
+    steps = {name: work for name, work in steps.items() if fits(work)}
     calls = {name: max(1, int(ROUND_SECONDS / seconds_a_call(work, 2))) for name, work in steps.items()}
     times: dict[tuple[str, str], list[float]] = {name: [] for name in steps}
     for _ in range(ROUNDS):
@@ -161,23 +171,21 @@ def main() -> None:
         torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     )
     print(f"{device.type}, {name}, torch {torch.__version__}, {given.dtype}; forward and backward")
-    rows = []
-    for samples, classes in given.sizes or SIZES[device.type]:
-        found = measure(samples, classes, device, getattr(torch, given.dtype), given.compile)
-        rows += found
-        for row in found:
-            print(
-                f"({row.samples}, {row.classes})".ljust(14)
-                + f"{row.loss:16} {row.implementation:16} {row.microseconds:10.1f} us"
-                f"  x{row.time_ratio:<6.2f} {row.peak_megabytes:9.3f} MB  x{row.memory_ratio:.2f}",
-                flush=True,
-            )
     kind = device.type if given.dtype == "float32" else f"{device.type}_{given.dtype}"
     out = given.out or Path(__file__).with_name(f"losses_{kind}.csv")
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(row) for row in rows)
+        for samples, classes in given.sizes or SIZES[device.type]:
+            for row in measure(samples, classes, device, getattr(torch, given.dtype), given.compile):
+                writer.writerow(asdict(row))
+                print(
+                    f"({row.samples}, {row.classes})".ljust(14)
+                    + f"{row.loss:16} {row.implementation:16} {row.microseconds:10.1f} us"
+                    f"  x{row.time_ratio:<6.2f} {row.peak_megabytes:9.3f} MB  x{row.memory_ratio:.2f}",
+                    flush=True,
+                )
+            file.flush()  # what is measured stays, whatever comes next
 
 
 if __name__ == "__main__":

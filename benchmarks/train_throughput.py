@@ -5,8 +5,8 @@
 
 The study's recipe on random images of CIFAR-10's size, all in one run: a plain PyTorch loop (DataLoader with
 workers, eager, TF32), the same with torch.compile and bfloat16, and this package's engines for several
-numbers of runs, in each way of concurrency. The engines' figures have their evaluations in them, the loops
-make none.
+numbers of runs, in each way of concurrency. The engines' figures have the evaluations in them that fall into
+their seconds, the loops make none. cuDNN may time its kernels for all of them.
 
 The roofline is of the same run: the operations of a step at the measured rate of a matrix product, and the
 bytes that it must move at the measured bandwidth of a copy. Each alone bounds the speed from above; a
@@ -425,6 +425,8 @@ def main() -> None:
     if given.tiny:
         torch.set_num_threads(1)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    # a kernel that was chosen without timing, by whoever came first, would be everybody's
+    torch.backends.cudnn.benchmark = True
     bench = Bench.of(device, tiny=given.tiny, seconds=given.seconds)
     limits = roofline(bench, tiny=given.tiny)
     print(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -54,3 +56,36 @@ def test_agreement(tmp_path: Path) -> None:
         (way, loss, epoch) for way in ways for loss in ("ce", "nce + mae") for epoch in ("1", "2")
     ]
     assert all(0 < float(row["test_accuracy"]) < 1 for row in rows)
+
+
+@pytest.fixture
+def smoke_gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr(sys, "argv", ["smoke_gpu.py", "--device", "cpu"])
+    specification = importlib.util.spec_from_file_location("smoke_gpu", FOLDER / "smoke_gpu.py")
+    assert specification is not None
+    assert specification.loader is not None
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    return script
+
+
+def test_the_first_minute(smoke_gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        smoke_gpu.main()
+    assert ended.value.code == 0
+    names = [line.split(" s  ")[1].partition(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["machine", "losses are exact", "steps in a graph are right"]
+
+
+def test_what_fails_in_the_first_minute_keeps_nothing_from_being_checked(
+    smoke_gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(smoke_gpu, "PRECISIONS", dict.fromkeys(smoke_gpu.PRECISIONS, 0.0))
+    monkeypatch.setattr(smoke_gpu, "agreement", lambda *_: "checked all the same")
+    with pytest.raises(SystemExit) as ended:
+        smoke_gpu.main()
+    assert ended.value.code == 1
+    out = capsys.readouterr().out
+    assert "losses are exact: FAILED" in out
+    assert "AssertionError: ce, torch.float32, 10 classes" in out
+    assert "checked all the same" in out

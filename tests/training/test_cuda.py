@@ -24,7 +24,7 @@ from noiseproof.training import (
     Way,
     plan,
 )
-from noiseproof.training.graph import Graph
+from noiseproof.training.graph import Graph, Streams
 
 # libraries warn of many things on a GPU that are none of our business
 pytestmark = [pytest.mark.cuda, pytest.mark.filterwarnings("default")]
@@ -227,6 +227,29 @@ def test_a_capture_without_memory_says_so_and_another_one_works(gpu: torch.devic
         Graph.capture(too_much, gpu, changes=[])
     graph = Graph.capture(little, gpu, changes=[place])
     assert place.tolist() == [0.0] * 4
+    graph.replay()
+    assert place.tolist() == [1.0] * 4
+
+
+def test_memory_may_run_out_in_the_capture_itself_on_a_stream_beside_it(gpu: torch.device) -> None:
+    """What was warmed up may not fit the graph's own memory; the allocator must not be left capturing."""
+    place, streams = torch.zeros(4, device=gpu), Streams(gpu, 2)
+    wanted = 2**50
+
+    def add(item: int) -> None:
+        place[item].add_(1)
+        if item == 1 and torch.cuda.is_current_stream_capturing():
+            torch.empty(wanted, dtype=torch.uint8, device=gpu)
+
+    def step() -> None:
+        streams.each(add, range(4))
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Graph.capture(step, gpu, changes=[place])
+    assert torch.cuda.current_stream(gpu) == torch.cuda.default_stream(gpu)
+    torch.cuda.empty_cache()  # fails if the allocator takes the capture for one that goes on
+    wanted = 1
+    graph = Graph.capture(step, gpu, changes=[place])
     graph.replay()
     assert place.tolist() == [1.0] * 4
 

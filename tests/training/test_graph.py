@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch import nn
 
-from noiseproof.training.graph import WARM_UPS, Graph, Streams, out_of_memory_behind, warm_up
+from noiseproof.training import graph as module
+from noiseproof.training.graph import (
+    MOST_STREAMS,
+    WARM_UPS,
+    Graph,
+    Streams,
+    out_of_memory_behind,
+    warm_up,
+)
 
 CPU = torch.device("cpu")
 
@@ -65,3 +75,44 @@ def test_streams_give_results_in_order(number: int) -> None:
     streams = Streams(CPU, number)
     assert streams.each(lambda item: 10 * item, [3, 1, 2]) == [30, 10, 20]
     assert streams.each(lambda item: item, []) == []
+
+
+class Stream:
+    """A stream that only notes which others it waits for."""
+
+    def __init__(self) -> None:
+        self.waited_for: list[Stream] = []
+
+    def wait_stream(self, other: Stream) -> None:
+        self.waited_for.append(other)
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> tuple[Stream, list[Stream]]:
+    """The current stream of a GPU that is not there, and those that are made of it."""
+    current, made = Stream(), [Stream() for _ in range(100)]
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _: current)
+    monkeypatch.setattr(torch.cuda, "stream", nullcontext)
+    monkeypatch.setattr(module, "_stream", lambda _, number: made[number])
+    return current, made
+
+
+def test_streams_are_joined_even_if_the_work_on_one_fails(forked: tuple[Stream, list[Stream]]) -> None:
+    """Else a capture could not end, and PyTorch's allocator would stay in it."""
+    current, made = forked
+
+    def fail(item: int) -> int:
+        if item == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return item
+
+    with pytest.raises(torch.OutOfMemoryError):
+        Streams(torch.device("cuda"), 3).each(fail, [0, 1, 2])
+    assert current.waited_for == made[:3]
+    assert [stream.waited_for for stream in made[:4]] == [[current], [current], [current], []]
+
+
+def test_there_are_no_more_streams_than_pytorch_has(forked: tuple[Stream, list[Stream]]) -> None:
+    current, made = forked
+    assert Streams(torch.device("cuda"), 64).each(lambda item: item, range(64)) == list(range(64))
+    assert current.waited_for == made[:MOST_STREAMS]

@@ -20,6 +20,9 @@ WARM_UPS = 3
 CAPTURED = -1
 """The number of the stream that is captured; those that it forks into count from 0."""
 
+MOST_STREAMS = 31
+"""Streams to fork into, at most: PyTorch has 32, then gives the first again, which may be captured."""
+
 
 class Graph:
     """A function of tensors that stay where they are, to be repeated.
@@ -53,15 +56,18 @@ class Graph:
             # warmed up on the very stream that is captured: libraries keep their workspaces by stream
             stream = _stream(device, CAPTURED)
             stream.wait_stream(torch.cuda.current_stream(device))
+            # left by this block, whatever happens: a capture that fails to end does not leave its stream
             with torch.cuda.stream(stream):
                 warm_up(function, changes)
-            torch.cuda.synchronize(device)
-            try:
-                # thread_local: what other threads do meanwhile, such as a loader's, is none of our business
-                with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
-                    function()
-            except RuntimeError as error:
-                raise out_of_memory_behind(error) from error
+                torch.cuda.synchronize(device)
+                try:
+                    # thread_local: what other threads do meanwhile, such as a loader's, is not our business
+                    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                        function()
+                except RuntimeError as error:
+                    if (cause := out_of_memory_behind(error)) is error:
+                        raise
+                    raise cause from None
 
         def replay() -> None:
             with torch.cuda.device(device):
@@ -98,13 +104,14 @@ class Streams:
 
     def __init__(self, device: torch.device, number: int) -> None:
         self._device = device
-        self._streams = [_stream(device, i) for i in range(number)] if device.type == "cuda" else []
+        number = min(number, MOST_STREAMS) if device.type == "cuda" else 0
+        self._streams = [_stream(device, i) for i in range(number)]
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Give ``[work(item) for item in items]``, forked from the current stream and joined to it.
 
         What the items' work reads must live until this returns, and a result may be used right away: the
-        current stream waits for it.
+        current stream waits for it. Where an item's work fails, what was begun is joined all the same.
         """
         if not self._streams:
             return [work(item) for item in items]
@@ -112,11 +119,14 @@ class Streams:
         for stream in self._streams:
             stream.wait_stream(current)
         results = []
-        for i, item in enumerate(items):
-            with torch.cuda.stream(self._streams[i % len(self._streams)]):
-                results.append(work(item))
-        for stream in self._streams:
-            current.wait_stream(stream)
+        try:
+            for i, item in enumerate(items):
+                with torch.cuda.stream(self._streams[i % len(self._streams)]):
+                    results.append(work(item))
+        finally:
+            # a capture can't end with a stream at large: PyTorch's allocator would go on as if capturing
+            for stream in self._streams:
+                current.wait_stream(stream)
         return results
 
 
