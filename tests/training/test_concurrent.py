@@ -298,6 +298,16 @@ def test_networks_of_a_kind_are_compiled_once(
         assert one.train_loss == pytest.approx(other.train_loss, rel=0.02)
 
 
+@pytest.mark.parametrize("network", ["cnn"])
+def test_runs_of_a_seed_begin_alike_and_share_nothing(make_run: MakeRun, concurrent: Begin) -> None:
+    learners = concurrent([make_run("ce"), make_run("mae"), make_run("ce", seed=1)])._learners
+    first, copied, other = (list(learner.parameters.values()) for learner in learners)
+    assert all(torch.equal(a, b) and a.stride() == b.stride() for a, b in zip(first, copied, strict=True))
+    assert not torch.equal(first[0], other[0])
+    tensors = [tensor for learner in learners for tensor in learner.tensors]
+    assert len({tensor.data_ptr() for tensor in tensors}) == len(tensors)
+
+
 def test_what_a_graph_repeats_stays_in_place(make_run: MakeRun, concurrent: Begin) -> None:
     """A graph reads and writes addresses: nothing it uses may ever be another tensor."""
     training = concurrent([make_run("ce"), make_run("mae", seed=1)])

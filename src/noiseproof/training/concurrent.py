@@ -83,7 +83,8 @@ class ConcurrentTraining(Training):
         self.way = way or Way.usual(device, opaque=model.opaque)
         self._model = model
         self._learners = [
-            Learner(dataset, model, recipe, run, device, compiled=self.way.compiled) for run in runs
+            Learner(network, recipe, run.loss, device, opaque=model.opaque, compiled=self.way.compiled)
+            for run, network in zip(runs, _initialized(dataset, model, runs, device), strict=True)
         ]
         self._streams = Streams(device, self.way.streams or len(runs))
         num_samples, rows = len(self._clean), len(self._seeds)
@@ -245,23 +246,20 @@ class Learner:
 
     def __init__(
         self,
-        dataset: Dataset,
-        model: Model,
+        network: nn.Module,
         recipe: Recipe,
-        run: Run,
+        loss: nn.Module,
         device: torch.device,
         *,
+        opaque: bool,
         compiled: bool,
     ) -> None:
-        network = model.initialized(dataset.image_shape, dataset.num_classes, seed=run.seed).to(device)
-        if not model.opaque:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.network = network
         self.recipe = recipe
         # of its own, since it may hold tensors that have to be on the device
-        self.loss = deepcopy(run.loss).to(device)
+        self.loss = deepcopy(loss).to(device)
         # counters that nothing reads: a kernel for each would be launched in every step
-        self._step_counters = [] if model.opaque else _taken_out_step_counters(self.network)
+        self._step_counters = [] if opaque else _taken_out_step_counters(self.network)
         self.parameters: State = dict(self.network.named_parameters())
         self.momentum = {
             name: torch.zeros_like(p, requires_grad=False) for name, p in self.parameters.items()
@@ -353,6 +351,23 @@ class Learner:
         ):
             for name, value in kept.items():
                 value.copy_(restored[name])
+
+
+def _initialized(
+    dataset: Dataset, model: Model, runs: Sequence[Run], device: torch.device
+) -> list[nn.Module]:
+    """Give each run its network; one whose seed was there already is copied, on a GPU in no time."""
+    first: dict[int, nn.Module] = {}
+    networks = []
+    for run in runs:
+        if run.seed in first:
+            network = deepcopy(first[run.seed])
+        else:
+            network = model.initialized(dataset.image_shape, dataset.num_classes, seed=run.seed).to(device)
+        if not model.opaque:  # nothing says that an opaque one can be copied
+            first[run.seed] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        networks.append(network)
+    return networks
 
 
 def _taken_out_step_counters(network: nn.Module) -> list[str]:
