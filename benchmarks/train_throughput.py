@@ -52,6 +52,9 @@ WEIGHT_BYTES = 34
 float32, 20 for the update of float32 weights and momentum."""
 
 
+PLAIN = "plain loop"
+"""What all others are compared with."""
+
 PATIENCE = 100.0
 """Seconds to wait for processes that start, compile and measure."""
 
@@ -353,7 +356,7 @@ class Rival:
 def rivals(bench: Bench, counts: list[int], *, compiled: bool) -> Iterator[Rival]:
     """The loops first; then the engines, each way for all counts."""
     half = torch.bfloat16
-    yield Rival("plain loop", 1, partial(plain_loop, bench, modern=False))
+    yield Rival(PLAIN, 1, partial(plain_loop, bench, modern=False))
     if compiled:
         yield Rival("plain loop, compiled, bfloat16", 1, partial(plain_loop, bench, modern=True))
     ways = {
@@ -419,6 +422,7 @@ def main() -> None:
     options.add_argument("--runs", type=int, nargs="+", help="runs at once; 1 2 4 8 16 by default")
     options.add_argument("--seconds", type=float, help="of each measurement; 5 by default")
     options.add_argument("--no-compile", action="store_true", help="leave out torch.compile")
+    options.add_argument("--only", nargs="+", metavar="IMPLEMENTATION", help="these, beside the plain loop")
     options.add_argument("--out", type=Path, help="CSV; benchmarks/train_throughput_<device>.csv by default")
     given = options.parse_args()
     device = torch.device(given.device)
@@ -428,6 +432,13 @@ def main() -> None:
     # a kernel that was chosen without timing, by whoever came first, would be everybody's
     torch.backends.cudnn.benchmark = True
     bench = Bench.of(device, tiny=given.tiny, seconds=given.seconds)
+    counts = given.runs or ([1, 2] if given.tiny else [1, 2, 4, 8, 16])
+    chosen = list(rivals(bench, counts, compiled=not given.no_compile))
+    if given.only is not None:
+        names = list(dict.fromkeys(rival.implementation for rival in chosen))
+        if unknown := set(given.only).difference(names):
+            options.error(f"unknown: {', '.join(sorted(unknown))}; there are {'; '.join(names)}")
+        chosen = [rival for rival in chosen if rival.implementation in (PLAIN, *given.only)]
     limits = roofline(bench, tiny=given.tiny)
     print(
         f"measured: {limits.flop_per_second / 1e12:.3g} TFLOP/s in a matrix product,"
@@ -443,8 +454,7 @@ def main() -> None:
     with out.open("w", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
         writer.writeheader()
-        counts = given.runs or ([1, 2] if given.tiny else [1, 2, 4, 8, 16])
-        for rival in rivals(bench, counts, compiled=not given.no_compile):
+        for rival in chosen:
             row = measured(rival, bench, limits, plain)
             what = f"{rival.implementation:32} {rival.runs:3} runs"
             if isinstance(row, str):

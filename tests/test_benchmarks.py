@@ -47,6 +47,16 @@ def test_throughput(tmp_path: Path) -> None:
     assert rows[0]["ratio_to_plain"] == "1.0"
 
 
+@pytest.mark.slow
+def test_throughput_of_some_only(tmp_path: Path) -> None:
+    options = ("--seconds", "0.01", "--runs", "1", "--only", "graph")
+    rows = rows_of("train_throughput.py", tmp_path / "t.csv", "--no-compile", *options)
+    assert [row["implementation"] for row in rows] == ["plain loop", "graph"]
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        rows_of("train_throughput.py", tmp_path / "t.csv", "--only", "grpah")
+    assert b"unknown: grpah; there are plain loop; " in raised.value.stderr
+
+
 def test_agreement(tmp_path: Path) -> None:
     ways = ("float32, eager, alone", "bfloat16, graph, together")
     rows = rows_of(
