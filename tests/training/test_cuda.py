@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.utils import counters
 
 from noiseproof.data import Dataset
 from noiseproof.losses import CATALOGUE
@@ -136,12 +137,15 @@ def test_beside_others_a_run_is_what_it_is_alone(make_run: MakeRun, begin_on_gpu
 
 
 def test_a_compiled_network_computes_the_same(make_run: MakeRun, begin_on_gpu: Begin) -> None:
+    torch._dynamo.reset()
+    counters.clear()
     runs = several(make_run)
     plain, compiled = (begin_on_gpu(runs, Way(compiled=compiled)) for compiled in (False, True))
     for training in (plain, compiled):
         training.advance()
     for ours, theirs in zip(compiled.checkpoints, plain.checkpoints, strict=True):
         assert ours.counts["loss"].item() == pytest.approx(theirs.counts["loss"].item(), rel=1e-2)
+    assert counters["stats"]["unique_graphs"] == 1  # for all of them, each on a stream of its own
 
 
 @pytest.mark.parametrize("network", ["mlp"])
