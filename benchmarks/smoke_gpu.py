@@ -24,8 +24,9 @@ from noiseproof.training import ConcurrentTraining, Recipe, Run, Way, free_memor
 
 TEXTS = ("ce", "nfl+rce", "nce+mae", "gce")
 
-PRECISIONS = {torch.float32: 1e-5, torch.bfloat16: 1e-2}
-"""What logits may be, and how far values and gradients may be from those in double precision, as a share."""
+PRECISIONS = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
+"""What logits may be, and how far values and gradients may be from those in double precision, as a share: in
+float32 PyTorch's own `log_softmax` on a CPU is 2e-5 off."""
 
 
 def machine(device: torch.device) -> str:
