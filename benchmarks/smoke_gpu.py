@@ -26,7 +26,7 @@ TEXTS = ("ce", "nfl+rce", "nce+mae", "gce")
 
 PRECISIONS = {torch.float32: 1e-4, torch.bfloat16: 1e-2}
 """What logits may be, and how far values and gradients may be from those in double precision, as a share: in
-float32 PyTorch's own `log_softmax` on a CPU is 2e-5 off."""
+float32 autograd's derivative of `expm1` alone is 2e-5 off, where no kernel is compiled."""
 
 
 def machine(device: torch.device) -> str:
