@@ -9,7 +9,8 @@ import typer
 
 from noiseproof.cli.conducting import conduct_live, finish
 from noiseproof.cli.durations import parse_duration
-from noiseproof.cli.options import NOISES, STUDIES, Data, DataDir, Device, TensorBoardDir, TimeBudget
+from noiseproof.cli.options import NOISES, Data, DataDir, Device, TensorBoardDir, TimeBudget
+from noiseproof.cli.suiting import study_on
 
 
 def train(
@@ -36,13 +37,13 @@ def train(
     tensorboard: TensorBoardDir = None,
 ) -> None:
     """Train one network with one loss under one noise."""
-    from noiseproof import data as data_sets
     from noiseproof import losses
     from noiseproof import noise as label_noise
-    from noiseproof.study import load_study, study_for
 
     budget = None if time_budget is None else parse_duration(time_budget)
-    data_sets.check_name(data)
+    # a slip in a text need not wait for the data
+    losses.parse(loss)
+    label_noise.parse(noise)
     changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     if model is not None:
         changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
@@ -50,15 +51,7 @@ def train(
         changes["model.width"] = width
     if epochs is not None:
         changes["recipe.epochs"] = epochs
-    dataset = None
-    if data in STUDIES:
-        study = load_study(data, changes)
-    else:
-        # a slip in a text need not wait for the data
-        losses.parse(loss)
-        label_noise.parse(noise)
-        dataset = data_sets.load(data, data_dir)
-        study = study_for(dataset, changes)
+    study, dataset = study_on(data, data_dir, changes)
     study = study.pinned()
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
