@@ -286,9 +286,6 @@ def _progress(runs_total: int, pending: int, left: int, seconds: float) -> Progr
     return Progress(
         runs_done=runs_total - left,
         runs_total=runs_total,
-        running=(),
-        epoch=0,
-        accuracy=None,
         fraction=done / pending,
         seconds_left=seconds / done * left if done else None,
         elsewhere=left,

@@ -56,7 +56,8 @@ def tune(
         dataset: the data itself, if it is loaded already, or was made in Python.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
-        on_progress: told after every step, on a GPU after every few.
+        on_progress: told after every step, on a GPU after every few, and of each measurement of how many
+            trials at once are quickest there.
 
     Returns:
         How it ended; its runs are the trials.
@@ -132,7 +133,9 @@ class _Tuner(GroupTrainer):
         self._pending = pending
         if self._engine is None:
             runs = [run.spec for run in pending]
-            self._engine = engine(self.search.study(), self.part, runs, self.device)
+            self._engine = engine(
+                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_trial
+            )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
         steps = self.search.recipe.total_steps(len(self.part.train_labels))
         waiting = deque(groups(list(pending), under_way, self._engine.at_once))
