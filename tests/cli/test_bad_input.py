@@ -72,6 +72,15 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("train --loss ce --epochs 0", ["error: training on 'digits': field 'recipe.epochs'", "got 0"]),
         (f"train --loss ce --epochs 1 --seed {2**64}", [str(2**64)]),
         ("losses --classes 1", ["--classes must be at least 2, got 1"]),
+        # an epoch's last batch
+        (
+            "run smoke --set model={name='cnn4'} --set recipe.batch_size=359",
+            ["1437 images in batches of 359 ends in a single one", "recipe.batch_size = 358 leaves none"],
+        ),
+        (
+            "tune smoke --noise none --loss a*nce --set model={name='cnn4'} --set recipe.batch_size=82",
+            ["1149 images in batches of 82 ends in a single one, on which the network 'cnn4' cannot be"],
+        ),
         # settings
         ("run smoke --set recipe.epochs", ["--set must be NAME=VALUE", "got 'recipe.epochs'"]),
         ("run smoke --set recipe.epohcs=3", ["unknown field 'recipe.epohcs'; did you mean 'epochs'?"]),

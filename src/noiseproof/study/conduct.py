@@ -81,8 +81,8 @@ def conduct(
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, an ``out`` that cannot be written to or holds runs of another
-            configuration, or an id in ``only`` that is no run's.
+            network that cannot take it, or not the single image that an epoch ends in, an ``out`` that cannot
+            be written to or holds runs of another configuration, or an id in ``only`` that is no run's.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -90,6 +90,7 @@ def conduct(
     study = study.pinned()
     runs = _chosen_runs(study, only)
     dataset = load_data(study, data_dir, dataset)
+    check_last_batch(study, dataset)
     archive = Archive(Path(out))
     archive.make()
     with archive.locks:
@@ -142,6 +143,23 @@ def load_data(
     study.recipe.check(dataset.image_shape)
     study.model.check(dataset.image_shape, dataset.num_classes)
     return dataset
+
+
+def check_last_batch(study: Study, dataset: Dataset) -> None:
+    """Raise `NoiseproofError` if an epoch ends in a single image, and the network can't be trained on one."""
+    size, num_images = study.recipe.batch_size, len(dataset.train_labels)
+    if study.recipe.last_batch(num_images) > 1:
+        return
+    fault = study.model.fault_on_one(dataset.image_shape, dataset.num_classes)
+    if fault is None:
+        return
+    others = (other for other in range(2, num_images + 1) if num_images % other != 1)
+    nearest = min(others, key=lambda other: abs(other - size), default=None)
+    remedy = f"recipe.batch_size = {nearest} leaves none" if nearest else "it takes more images"
+    raise NoiseproofError(
+        f"an epoch of {num_images} images in batches of {size} ends in a single one, on which the network"
+        f" {study.model.name!r} cannot be trained ({fault}); {remedy}, and 'mlp' takes one"
+    )
 
 
 def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfiguration]:

@@ -12,7 +12,7 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Outcome, Progress, choose_device
-from noiseproof.study.conduct import engine, load_data
+from noiseproof.study.conduct import check_last_batch, engine, load_data
 from noiseproof.study.group import Group, PendingRun, groups
 from noiseproof.study.labels import training_labels
 from noiseproof.study.pace import Pace
@@ -77,6 +77,7 @@ def tune(
     dataset = load_data(search.study(), data_dir, dataset, what="search")
     labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
     part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
+    check_last_batch(search.study(), part)
     folder = Folder(Path(out))
     with folder.held():
         finished = folder.take_up(search, part.fingerprint)
