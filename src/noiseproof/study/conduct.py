@@ -110,7 +110,7 @@ def conduct(
         )
         conductor.runs_done = len(runs) - len(pending)
         chosen_engine = engine(
-            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_trial
+            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_timing
         )
         queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=chosen_engine.at_once)
         while left := queue.runs_left():

@@ -91,7 +91,7 @@ class GroupTrainer(ABC):
         free_memory(self.device)
         return ended
 
-    def tell_of_trial(self, count: int, way: Way) -> None:
+    def tell_of_timing(self, count: int, way: Way) -> None:
         """Tell that ``count`` runs at once are timed before the training begins."""
         self.on_progress(
             Progress(

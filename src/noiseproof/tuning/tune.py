@@ -64,8 +64,9 @@ def tune(
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, or an ``out`` that cannot be written to, is in use or holds another
-            search; later, if a trial alone exceeds the GPU's memory.
+            network that cannot take it, or not the single image that an epoch ends in, or an ``out`` that
+            cannot be written to, is in use or holds another search; later, if a trial alone exceeds the GPU's
+            memory.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -135,7 +136,7 @@ class _Tuner(GroupTrainer):
         if self._engine is None:
             runs = [run.spec for run in pending]
             self._engine = engine(
-                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_trial
+                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_timing
             )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
         steps = self.search.recipe.total_steps(len(self.part.train_labels))
