@@ -9,7 +9,16 @@ import typer
 
 from noiseproof.cli.conducting import conduct_live, finish
 from noiseproof.cli.durations import parse_duration
-from noiseproof.cli.options import NOISES, Data, DataDir, Device, TensorBoardDir, TimeBudget
+from noiseproof.cli.options import (
+    NOISES,
+    Data,
+    DataDir,
+    Device,
+    Settings,
+    TensorBoardDir,
+    TimeBudget,
+    parse_settings,
+)
 from noiseproof.cli.suiting import study_on
 
 
@@ -31,6 +40,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
     ] = None,
+    settings: Settings = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     time_budget: TimeBudget = None,
@@ -44,13 +54,16 @@ def train(
     # a slip in a text need not wait for the data
     losses.parse(loss)
     label_noise.parse(noise)
-    changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+    changes: dict[str, Any] = {}
     if model is not None:
         changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
     if width is not None:
         changes["model.width"] = width
     if epochs is not None:
         changes["recipe.epochs"] = epochs
+    changes |= parse_settings(settings)
+    # one run, whatever is set
+    changes |= {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
     study, dataset = study_on(data, data_dir, changes)
     study = study.pinned()
     (config,) = study.runs()
