@@ -56,6 +56,12 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("tune smoke --noise none --loss a*nce --batch 0", ["'batch'", "got 0"]),
         ("tune smoke --noise none --loss a*nce --device gpu", ["device 'gpu' cannot be used"]),
         ("tune smoke --noise none --loss a*nce --out file/x", ["'file/x' cannot be written to"]),
+        ("tune --loss a*nce", ["tune takes a study", "or --data", "and got neither"]),
+        ("tune smoke --data digits --loss a*nce", ["and not both; --set data=... changes the data"]),
+        ("tune --data digts --loss a*nce", ["unknown data set 'digts'; did you mean 'digits'?"]),
+        ("tune --data npz:nowhere.npz --loss a*ncee", ["unknown loss 'ncee'", "did you mean 'nce'?"]),
+        ("tune --data npz:nowhere.npz --loss a*nce", ["data file 'nowhere.npz' does not exist"]),
+        ("tune --data npz:x.npz --loss a*nce --noise nune", ["unknown kind 'nune'"]),
         # numbers
         ("run smoke --seeds 0", ["--seeds must be at least 1, got 0"]),
         ("run smoke --seeds -1", ["--seeds must be at least 1, got -1"]),
@@ -63,9 +69,18 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run smoke --time-budget 0", ["got '0'"]),
         ("run smoke --time-budget=", ["got ''", "9m, 90s or 1h30m"]),
         ("train --loss ce --time-budget 1m1h", ["got '1m1h'"]),
-        ("train --loss ce --epochs 0", ["'recipe.epochs'", "got 0"]),
+        ("train --loss ce --epochs 0", ["error: training on 'digits': field 'recipe.epochs'", "got 0"]),
         (f"train --loss ce --epochs 1 --seed {2**64}", [str(2**64)]),
         ("losses --classes 1", ["--classes must be at least 2, got 1"]),
+        # an epoch's last batch
+        (
+            "run smoke --set model={name='cnn4'} --set recipe.batch_size=359",
+            ["1437 images in batches of 359 ends in a single one", "recipe.batch_size = 358 leaves none"],
+        ),
+        (
+            "tune smoke --noise none --loss a*nce --set model={name='cnn4'} --set recipe.batch_size=82",
+            ["1149 images in batches of 82 ends in a single one, on which the network 'cnn4' cannot be"],
+        ),
         # settings
         ("run smoke --set recipe.epochs", ["--set must be NAME=VALUE", "got 'recipe.epochs'"]),
         ("run smoke --set recipe.epohcs=3", ["unknown field 'recipe.epohcs'; did you mean 'epochs'?"]),
@@ -77,13 +92,16 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run smoke --set losses=['ncee']", ["unknown loss 'ncee'", "did you mean 'nce'?"]),
         ("run smoke --set title.x=3", ["'title' is no table"]),
         # losses, noises, data, networks
-        ("train --loss ncee+mae", ["unknown loss 'ncee' at column 1; did you mean 'nce'?"]),
+        ("train --loss ncee+mae", ["error: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean"]),
         ("train --loss=", ["a loss text is empty"]),
         ("train --loss ce --noise symmetric:1.2", ["got 1.2; the nearest valid rate is 1"]),
         ("train --loss ce --noise symetric:0.2", ["unknown kind 'symetric'; did you mean 'symmetric'?"]),
         ("train --loss ce --data cifar", ["unknown data set 'cifar'; did you mean 'cifar10'?"]),
         ("train --loss ce --data smoke", ["unknown data set 'smoke'"]),
-        ("train --loss ce --model resnet1", ["unknown name 'resnet1'; did you mean 'resnet18'?"]),
+        (
+            "train --loss ce --model resnet1",
+            ["error: training on 'digits': field 'model': unknown name 'resnet1'; did you mean 'resnet18'?"],
+        ),
         ("train --loss ce --width 8", ["unknown field 'model.width'"]),
         ("train --loss ce --model resnet18 --width 0", ["'model.width'", "got 0"]),
         ("train --loss ce --model cnn4 --width 8", ["unknown field 'model.width'"]),

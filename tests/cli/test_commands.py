@@ -20,10 +20,11 @@ import torch
 from noiseproof import __version__
 from noiseproof.cli import main
 from noiseproof.cli.display import show_report, show_run
+from noiseproof.cli.progress import ProgressDisplay
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.noise.class_maps import CIFAR10_CLASSES
 from noiseproof.report import CLAIMS, Report, Verdict, published
-from noiseproof.study import Archive, load_study
+from noiseproof.study import Archive, Progress, load_study
 from noiseproof.training import StackedTraining
 
 Ran = subprocess.CompletedProcess[str]
@@ -248,6 +249,16 @@ def test_progress_is_told_on_standard_error(cli: Run, monkeypatch: pytest.Monkey
     assert re.search(r"epoch 2, \d+\.\d % correct, 0:00 left$", lines[-1])
 
 
+def test_what_is_tried_before_the_training_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with ProgressDisplay() as display:
+        display.show(Progress(0, 64, 0.0, trying=1))
+        display.show(Progress(0, 64, 0.0, trying=16, compiled=True))
+    assert capsys.readouterr().err == (
+        "0/64 runs, 0 %, finding the quickest way: 1 run at once\n"
+        "0/64 runs, 0 %, finding the quickest way: 16 runs at once, compiled, which takes a minute\n"
+    )
+
+
 # -------------------------------------------------------------------------------------------- train
 
 
@@ -383,8 +394,12 @@ def test_certify_prints_the_certificate_and_draws_it(cli: Run, here: Path) -> No
     assert (here / "forces.svg").read_text().startswith("<?xml")
 
 
-def test_certify_gives_json_to_programs(cli: Run) -> None:
-    data = json.loads(cli("certify", "ce", "--classes", "3", "--json").stdout)
+def test_certify_gives_json_to_programs(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(json, "loads", None)  # what is made to be written is not read on the way
+        written = cli("certify", "ce", "--classes", "3", "--json").stdout
+    assert "Infinity" not in written
+    data = json.loads(written)
     assert (data["loss"], data["num_classes"], data["constant_sum"]) == ("ce", 3, False)
 
 

@@ -60,6 +60,29 @@ def test_images_are_scaled_and_a_resnet_takes_them(cli: Run, here: Path, birds: 
     assert (config["data"], config["model"]["name"]) == ("folder:birds@20", "resnet18")
 
 
+def test_a_single_image_at_an_epochs_end_is_refused_with_the_setting_that_helps(cli: Run, here: Path) -> None:
+    np.savez(here / "odd.npz", x=np.random.default_rng(0).random((41, 4, 4)), y=np.arange(41) % 2)
+    train = ("train", "--data", "npz:odd.npz", "--model", "cnn4", "--loss", "ce", "--epochs", "1", "--set")
+    refused = cli(*train, "recipe.batch_size=16")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "an epoch of 33 images in batches of 16 ends in a single one" in refused.stderr
+    assert "recipe.batch_size = 15 leaves none" in refused.stderr
+    assert not list(here.glob("out/**/*.json"))
+    ran = cli(*train, "recipe.batch_size=15")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert record_of(here)["config"]["recipe"]["batch_size"] == 15
+
+
+def test_a_setting_adds_to_the_options_and_it_stays_one_run(cli: Run, here: Path) -> None:
+    ran = cli(
+        "train", "--loss", "mae", "--model", "resnet18", "--epochs", "1", "--set", "model.width=1",
+        "--set", "losses=['ce', 'nce']", "--set", "recipe.batch_size=1000", "--set", "recipe.crop_padding=0",
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    config = record_of(here)["config"]
+    assert (config["model"]["name"], config["model"]["width"], config["loss"]) == ("resnet18", 1, "mae")
+
+
 @pytest.mark.usefixtures("birds")
 def test_an_archive_is_audited(cli: Run) -> None:
     ran = cli("audit", "symmetric:0.5", "--data", "npz:birds.npz")

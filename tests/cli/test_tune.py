@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from noiseproof.cli.progress import ProgressDisplay
@@ -67,6 +68,42 @@ def test_a_search_from_the_first_trial_to_the_report_made_again(cli: Run, here: 
     assert (again.returncode, again.stderr) == (0, "")
     assert "3 of 3 runs done, 0 s of training" in again.stdout
     assert contents(out) == before
+
+
+def test_report_leads_to_the_command_that_reports_on_a_search(cli: Run, here: Path) -> None:
+    out = here / "out" / "tune" / "x"
+    out.mkdir(parents=True)
+    (out / "search.json").write_text("{}")
+    ran = cli("report", "out/tune/x")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == (
+        "error: 'out/tune/x' holds a search, not a study: the 'noiseproof tune' that made it, given again,"
+        " writes and prints its report\n"
+    )
+    (out / "runs").mkdir()  # a study in the same folder is a study
+    assert "holds no record of a finished run" in cli("report", "out/tune/x").stderr
+
+
+def test_data_of_ones_own_stands_in_place_of_a_study(cli: Run, here: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(here / "cells.npz", x=rng.random((60, 5)), y=np.arange(60) % 3)
+    tune = ("tune", "--data", "npz:cells.npz", "--loss", "a*nce", "--set", "recipe.epochs=1")
+    ran = cli(*tune, "--trials", "1")
+    assert (ran.returncode, ran.stderr) == (0, "")
+    (out,) = (here / "out" / "tune").iterdir()
+    search = find(out).search
+    assert out.name == f"npz-cells_none_{search.hash}"
+    assert (search.data, search.model.name, search.noise) == ("npz:cells.npz", "mlp", "none")
+    (trial,) = find(out).trials
+    assert trial.run.data.train_size + trial.run.data.test_size == 48  # a fifth is the test set
+
+
+def test_named_data_brings_the_study_that_train_uses(cli: Run, here: Path) -> None:
+    tune = ("--loss", "a*nce", "--trials", "1", "--set", "model.hidden=[4]", "--set", "recipe.epochs=1")
+    assert cli("tune", "--data", "digits", "--noise", "symmetric:0.4", *tune).returncode == 0
+    (out,) = (here / "out" / "tune").iterdir()
+    changes = {"model.hidden": [4], "recipe.epochs": 1}
+    assert find(out).search == Search.of(load_study("digits", changes), "a*nce", noise="symmetric:0.4")
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(

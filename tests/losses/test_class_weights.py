@@ -25,6 +25,8 @@ from noiseproof.losses import (
     NormalizedCrossEntropy,
     NormalizedLoss,
     WeightedSum,
+    base,
+    evaluation,
     functional,
     fused,
     parse,
@@ -346,6 +348,46 @@ def test_bad_weights_are_refused_when_the_loss_is_made(weight: Any, message: str
         WeightedSum([CrossEntropy()], [1], weight=weight)
     with pytest.raises(NoiseproofError, match=re.escape(message)):
         parse("nce + mae", weight=weight)
+
+
+@EACH_OF_THEM
+def test_bad_weights_are_refused_where_they_replace_good_ones(weight: Any, message: str) -> None:
+    logits, target = torch.zeros(2, 3), torch.tensor([0, 1])
+    for text in ("ce", "nce + mae"):
+        loss = parse(text, weight=torch.ones(3))
+        expected = loss(logits, target)
+        with pytest.raises(NoiseproofError, match="^" + re.escape(message) + "$"):
+            loss.weight = weight
+        assert torch.equal(loss(logits, target), expected)
+
+
+def test_weights_that_replace_others_are_a_buffer_that_must_fit(logits: Tensor, target: Tensor) -> None:
+    loss = parse("nce + mae", weight=torch.ones(5))
+    loss.weight = WEIGHT
+    assert list(loss.state_dict()) == ["weight"]
+    assert torch.equal(loss(logits, target), parse("nce + mae", weight=WEIGHT)(logits, target))
+    loss.weight = WEIGHT[:4]
+    with pytest.raises(
+        NoiseproofError, match=r"^weight must be \(5,\), a factor for each class, got \(4,\)$"
+    ):
+        loss(logits, target)
+    loss.weight = None
+    assert torch.equal(loss(logits, target), parse("nce + mae")(logits, target))
+
+
+def test_a_module_looks_at_the_values_of_its_weights_but_once(
+    logits: Tensor, target: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Tensor] = []
+    monkeypatch.setattr(base, "check_weight", seen.append)
+    monkeypatch.setattr(evaluation, "check_weight", seen.append)
+    loss = parse("nce", weight=WEIGHT)
+    for _ in range(3):
+        loss(logits, target)
+    assert len(seen) == 1
+    for _ in range(3):
+        functional.normalized_cross_entropy(logits, target, weight=WEIGHT)
+    assert len(seen) == 4
 
 
 @EACH_OF_THEM

@@ -61,6 +61,37 @@ def test_a_misfit_is_refused_and_named(loss: Loss, logits: Tensor, target: Tenso
         loss(logits, target)
 
 
+@pytest.mark.parametrize(
+    ("logits", "target", "message"),
+    [
+        (
+            [[0.0, 1.0, 2.0]],
+            LABELS[:1],
+            "logits must be a tensor, got list; write torch.as_tensor(logits)",
+        ),
+        (
+            np.zeros((4, 3)),
+            LABELS.numpy(),
+            "logits must be a tensor, got ndarray; write torch.as_tensor(logits)",
+        ),
+        (torch.zeros(4, 3), [0, 1, 2, 0], "target must be a tensor, got list; write torch.as_tensor(target)"),
+        (
+            torch.zeros(4, 3),
+            np.eye(3)[[0, 1, 2, 0]],
+            "target must be a tensor, got ndarray; write torch.as_tensor(target)",
+        ),
+    ],
+)
+def test_what_is_no_tensor_is_named_with_what_makes_it_one(logits: Any, target: Any, message: str) -> None:
+    for text in ("nce + mae", "bitempered", "normalized(fl)", "forward(ce, noise='symmetric:0.4')"):
+        loss = parse(text)
+        with pytest.raises(NoiseproofError, match="^" + re.escape(message) + "$"):
+            loss(logits, target)
+        loss(torch.as_tensor(logits), torch.as_tensor(target))
+    with pytest.raises(NoiseproofError, match="^" + re.escape(message) + "$"):
+        functional.focal_loss(logits, target)
+
+
 @pytest.mark.parametrize("label", [3, -1])
 def test_a_label_out_of_range_is_an_error(loss: Loss, label: int) -> None:
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):

@@ -67,6 +67,9 @@ class TupleInTraining(Drawing):
         return (logits, logits) if self.training else logits
 
 
+def batch_normalized(): return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.BatchNorm1d(3))
+
+
 number = 3
 """
 
@@ -93,6 +96,13 @@ def weights(network: nn.Module) -> dict[str, Tensor]:
 
 def global_draws() -> tuple[Any, ...]:
     return torch.rand(3).tolist(), random.random(), np.random.rand()
+
+
+def test_what_cannot_be_trained_on_one_image_says_so_beforehand() -> None:
+    fault = Factory(path="my_nets:batch_normalized").fault_on_one(SHAPE, 3)
+    assert fault is not None
+    assert fault.startswith("my_nets:batch_normalized's network on images (1, 1, 4, 4) raised ValueError: ")
+    assert Factory(path="my_nets:told").fault_on_one(SHAPE, 3) is None
 
 
 # --------------------------------------------------------------------------------------------- called

@@ -53,6 +53,20 @@ def test_an_mlp_is_linear_layers_with_relu_between() -> None:
     assert (x < 0).any()  # no ReLU on the logits
 
 
+@pytest.mark.parametrize(
+    "network", [MLP(), ResNet18(width=1), ResNet18(width=1, stem="imagenet"), CNN4()], ids=repr
+)
+@pytest.mark.parametrize("side", [8, 9, 33])
+def test_what_cannot_be_trained_on_one_image_says_so_beforehand(network: Network, side: int) -> None:
+    trained = network.build((1, side, side), 3).train()
+    try:
+        trained(images((1, side, side), 1))
+        fault = None
+    except ValueError as error:
+        fault = str(error)
+    assert network.fault_on_one((1, side, side), 3) == fault
+
+
 # --------------------------------------------------------------------------------------------- ResNet
 
 

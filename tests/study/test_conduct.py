@@ -23,7 +23,7 @@ from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study, trainer
 from noiseproof.study.group import PendingRun
-from noiseproof.training import ConcurrentTraining, Plan, StackedTraining, Way
+from noiseproof.training import ConcurrentTraining, OnTrial, Plan, StackedTraining, Way
 
 Change = Callable[[Study, Mapping[str, object]], Study]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -476,7 +476,7 @@ def as_on_a_gpu() -> Iterator[pytest.MonkeyPatch]:
         training._at_once = 3
         advance(training)
 
-    def chosen(study: Study, dataset: Dataset, _: object, device: torch.device) -> Any:
+    def chosen(study: Study, dataset: Dataset, _: object, device: torch.device, **__: object) -> Any:
         return MODULE.Engine(
             lambda runs: ConcurrentTraining(dataset, study.model, study.recipe, runs, device), at_once=4
         )
@@ -522,7 +522,8 @@ def test_the_device_decides_on_the_engine(
 ) -> None:
     dataset, asked = tiny_data(0), []
 
-    def found(*arguments: object, images_ahead: int) -> Plan:
+    def found(*arguments: object, images_ahead: int, on_trial: OnTrial) -> Plan:
+        on_trial(6, Way(compiled=True))
         asked.append(images_ahead)
         return Plan(at_once=3, way=Way(compute=torch.bfloat16))
 
@@ -531,9 +532,30 @@ def test_the_device_decides_on_the_engine(
     cpu = MODULE.engine(study, dataset, runs, torch.device("cpu"))
     assert isinstance(cpu.begin(runs), StackedTraining)
     assert (cpu.precision, asked) == ("float32", [])
-    gpu = MODULE.engine(study, dataset, runs, torch.device("cuda"))
+    tried: list[tuple[int, Way]] = []
+    gpu = MODULE.engine(
+        study, dataset, runs, torch.device("cuda"), on_trial=lambda *trial: tried.append(trial)
+    )
+    assert tried == [(6, Way(compiled=True))]
     assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
     assert asked == [6 * 3 * 60]  # runs, epochs, images
+
+
+def test_trials_before_the_training_are_told_of(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, told = MODULE.engine, list[Progress]()
+
+    def tries(*arguments: Any, on_trial: OnTrial) -> Any:
+        on_trial(1, Way())
+        on_trial(2, Way(compiled=True))
+        return engine(*arguments)
+
+    monkeypatch.setattr(MODULE, "engine", tries)
+    outcome = conduct(study, tmp_path, on_progress=told.append, interrupted=lambda: bool(told[2:]))
+    assert outcome.ended == "interrupted"
+    assert told[:2] == [Progress(0, 6, 0.0, trying=1), Progress(0, 6, 0.0, trying=2, compiled=True)]
+    assert told[2].running
 
 
 @pytest.mark.cuda

@@ -44,6 +44,40 @@ def test_nothing_that_is_kept_says_where_the_files_are(
     assert plan.runs() == own.runs()
 
 
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "better"),
+    [(17, 16, 15), (5, 4, 3), (7, 3, 4), (7, 1, 4), (2, 1, 2)],
+)
+def test_an_epoch_that_ends_in_an_image_too_few_is_refused_before_any_training(
+    tmp_path: Path, study: Study, changed: Changed, num_images: int, batch_size: int, better: int
+) -> None:
+    x, y = np.random.default_rng(0).random((num_images, 8, 8)), np.arange(num_images) % 2
+    images = from_arrays("few", (x, y), (x, y))
+    settings: dict[str, object] = {
+        **CHANGES, "data": "arrays:few", "noises": ["none"], "losses": ["ce"], "recipe.epochs": 1,
+        "model": {"name": "resnet18", "width": 1},
+    }  # fmt: skip
+
+    def of(changes: dict[str, object]) -> Study:
+        return changed(study, settings | changes)
+
+    with pytest.raises(NoiseproofError) as raised:
+        conduct(of({"recipe.batch_size": batch_size}), tmp_path / "out", device="cpu", dataset=images)
+    message = str(raised.value)
+    assert f"an epoch of {num_images} images in batches of {batch_size} ends in a single one" in message
+    assert "Expected more than 1 value per channel" in message
+    assert f"; recipe.batch_size = {better} leaves none, and 'mlp' takes one" in message
+    assert not (tmp_path / "out").exists()
+
+    remedies: list[dict[str, object]] = [
+        {"recipe.batch_size": better},
+        {"recipe.batch_size": batch_size, "model": {"name": "mlp"}},
+    ]
+    for number, remedy in enumerate(remedies):
+        outcome = conduct(of(remedy), tmp_path / str(number), device="cpu", dataset=images)
+        assert outcome.ended == "finished"
+
+
 def test_the_same_file_elsewhere_is_the_same_data_and_another_of_its_name_is_not(
     tmp_path: Path, secret: Path, study: Study, changed: Changed
 ) -> None:

@@ -117,14 +117,25 @@ def test_compiling_is_tried_where_it_may_pay(
     tried_ways: int,
 ) -> None:
     asked: list[tuple[int, Way]] = []
+    told: list[tuple[int, Way]] = []
 
     def try_out(count: int, way: Way) -> Trial:
         asked.append((count, way))
+        assert told == asked  # before it begins
         return Trial(count, compiled_speed if way.compiled else 1000.0 * min(count, 4), count)
 
     monkeypatch.setattr(module, "_free_memory", lambda _: 1000)
     runs = [make_run("ce", seed=seed) for seed in range(16)]
-    chosen = plan(dataset, model, recipe, runs, CPU, images_ahead=images_ahead, try_out=try_out)
+    chosen = plan(
+        dataset,
+        model,
+        recipe,
+        runs,
+        CPU,
+        images_ahead=images_ahead,
+        on_trial=lambda count, way: told.append((count, way)),
+        try_out=try_out,
+    )
     assert (chosen.at_once, chosen.way.compiled) == (4, compiled)
     assert [count for count, _ in asked] == [1, 2, 4, 8, 4][:tried_ways]
 

@@ -18,7 +18,7 @@ from noiseproof.data import DATASETS, Dataset, from_arrays, load
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Progress, Study, trainer
 from noiseproof.study.labels import training_labels
-from noiseproof.training import Run, StackedTraining
+from noiseproof.training import OnTrial, Run, StackedTraining, Way
 from noiseproof.tuning import Search, tune
 from noiseproof.tuning.folder import Folder
 from noiseproof.tuning.holdout import hold_out
@@ -65,6 +65,21 @@ def whole(
 
 
 # ----------------------------------------------------------------------------------------- what it does
+
+
+def test_what_is_tried_before_the_training_is_told(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, told = MODULE.engine, list[Progress]()
+
+    def tries(*arguments: Any, on_trial: OnTrial) -> Any:
+        on_trial(2, Way(compiled=True))
+        return engine(*arguments)
+
+    monkeypatch.setattr(MODULE, "engine", tries)
+    assert tune(search, tmp_path, trials=2, on_progress=told.append).ended == "finished"
+    assert told[0] == Progress(0, 2, 0.0, trying=2, compiled=True)
+    assert not any(progress.trying for progress in told[1:])
 
 
 def test_a_search_leaves_its_trials_with_where_they_come_from(search: Search, tmp_path: Path) -> None:

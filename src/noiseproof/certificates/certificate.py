@@ -63,12 +63,13 @@ class Certificate:
         return _is_constant(self.least_sum, self.greatest_sum)
 
     def as_dict(self) -> dict[str, Any]:
-        """Give everything as plain data."""
-        return asdict(self) | {"sum_spread": self.sum_spread, "constant_sum": self.constant_sum}
+        """Give everything as plain data; a number that JSON lacks is None."""
+        found = asdict(self) | {"sum_spread": self.sum_spread, "constant_sum": self.constant_sum}
+        return {name: _finite(value) for name, value in found.items()}
 
     def as_json(self) -> str:
-        """Give everything as JSON; a number that JSON lacks is null."""
-        return json.dumps(_finite(self.as_dict()), indent=2)
+        """Give `as_dict` as JSON."""
+        return json.dumps(self.as_dict(), indent=2)
 
     def __str__(self) -> str:
         """Everything as text."""

@@ -20,12 +20,9 @@ STUDIES = sorted(
 
 NOISES = "symmetric:0.4, asymmetric:0.3, pairflip:0.2, instance:0.4, human:worst, given or none."
 
-Data = Annotated[
-    str,
-    typer.Option(
-        help="digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH, folder:PATH@SIZE or npz:FILE."
-    ),
-]
+DATA = "digits, cifar10, cifar100, mnist, fashion-mnist, folder:PATH, folder:PATH@SIZE or npz:FILE."
+
+Data = Annotated[str, typer.Option(help=DATA)]
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder of the data set's files; without it they are downloaded.")
 ]

@@ -43,7 +43,9 @@ class ProgressDisplay:
         """Show the state of the study; called after every step."""
         runs, now = f"{progress.runs_done}/{progress.runs_total} runs", _now(progress)
         self._bar.update(self._task, completed=progress.fraction, runs=runs, now=now)
-        if not self._console.is_terminal and time.monotonic() - self._last_line > LINE_EVERY:
+        waited = time.monotonic() - self._last_line > LINE_EVERY
+        # of what is tried before the training there are but a few, and one may take a minute
+        if not self._console.is_terminal and (waited or progress.trying):
             self._last_line = time.monotonic()
             self._console.print(
                 f"{runs}, {100 * progress.fraction:.0f} %, {now}",
@@ -58,6 +60,10 @@ def _now(progress: Progress) -> str:
         first = progress.running[0]
         more = f" and {len(progress.running) - 1} more" if len(progress.running) > 1 else ""
         parts = [f"{first.loss}, {first.noise}{more}", f"epoch {progress.epoch}"]
+    elif progress.trying:
+        parts = [f"finding the quickest way: {progress.trying} run{'s' * (progress.trying != 1)} at once"]
+        if progress.compiled:
+            parts.append("compiled, which takes a minute")
     else:
         parts = [f"waiting for {progress.elsewhere} run{'s' * (progress.elsewhere != 1)} under way elsewhere"]
     if progress.accuracy is not None:

@@ -21,7 +21,7 @@ from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, one_line
 from noiseproof.study import Archive, OnEpoch, Outcome, Progress, Study
 from noiseproof.study.archive import Identity
-from noiseproof.study.conduct import engine, load_data
+from noiseproof.study.conduct import check_last_batch, engine, load_data
 from noiseproof.study.trainer import Ended
 from noiseproof.training import evenly
 
@@ -75,6 +75,7 @@ def conduct_on_ray(
     data_dir = None if data_dir is None else Path(data_dir).resolve()
     study = study.pinned().model_copy(update={"data": data.absolute(study.data)})
     dataset = load_data(study, data_dir)
+    check_last_batch(study, dataset)
     archive = Archive(Path(out).resolve())
     archive.make()
     with archive.locks as locks:
@@ -286,9 +287,6 @@ def _progress(runs_total: int, pending: int, left: int, seconds: float) -> Progr
     return Progress(
         runs_done=runs_total - left,
         runs_total=runs_total,
-        running=(),
-        epoch=0,
-        accuracy=None,
         fraction=done / pending,
         seconds_left=seconds / done * left if done else None,
         elsewhere=left,

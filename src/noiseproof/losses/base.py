@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.checks import Reduction, check_reduction, check_weight
-from noiseproof.losses.evaluation import Options, evaluate
+from noiseproof.losses.evaluation import Options, evaluate_checked
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
 Kind = Literal["active", "passive"]
@@ -91,10 +91,14 @@ class Loss(nn.Module, ABC):
     ) -> None:
         """Set the `Options`; raises `NoiseproofError` for what they can't be."""
         check_reduction(reduction)
-        if weight is not None:
-            check_weight(weight)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
         self.in_place = in_place
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Check class weights wherever they are set, so that no call has to."""
+        if name == "weight" and value is not None:
+            check_weight(value)
+        super().__setattr__(name, value)
 
     @abstractmethod
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
@@ -126,7 +130,7 @@ class Loss(nn.Module, ABC):
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Give the reduced loss; raises `NoiseproofError` where shapes, dtypes or values do not fit."""
-        return evaluate(self.formula(), logits, target, **self.options)
+        return evaluate_checked(self.formula(), logits, target, **self.options)
 
     @property
     def options(self) -> Options:

@@ -20,6 +20,15 @@ def check_reduction(reduction: str) -> None:
         raise NoiseproofError(f"unknown reduction {reduction!r}; {did_you_mean(str(reduction), REDUCTIONS)}")
 
 
+def check_tensors(logits: Tensor, target: Tensor) -> None:
+    """Raise `NoiseproofError`, which says what to write instead, unless both are tensors."""
+    if not (isinstance(logits, Tensor) and isinstance(target, Tensor)):
+        name, given = ("target", target) if isinstance(logits, Tensor) else ("logits", logits)
+        raise NoiseproofError(
+            f"{name} must be a tensor, got {type(given).__name__}; write torch.as_tensor({name})"
+        )
+
+
 def check_weight(weight: Tensor) -> None:
     """Raise `NoiseproofError` unless ``weight`` is a vector of numbers >= 0, these where looking is free."""
     if not isinstance(weight, Tensor) or weight.dim() != 1 or not weight.is_floating_point():

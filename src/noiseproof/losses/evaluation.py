@@ -7,7 +7,7 @@ A loss only says what it is for one sample (`Formula`); everything that makes it
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TypedDict
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from noiseproof.losses.checks import (
     check_labels,
     check_probabilities,
     check_reduction,
+    check_tensors,
     check_weight,
     check_weight_fits,
 )
@@ -45,7 +46,15 @@ class Options(TypedDict, total=False):
     very many classes: it saves memory of their size, where a compiled kernel evaluates the loss."""
 
 
-def evaluate(
+def evaluate(formula: Formula, logits: Tensor, target: Tensor, **options: Unpack[Options]) -> Tensor:
+    """Do as `evaluate_checked`, with class weights that nobody has looked at yet."""
+    weight = options.get("weight")
+    if weight is not None:
+        check_weight(weight)
+    return evaluate_checked(formula, logits, target, **options)
+
+
+def evaluate_checked(
     formula: Formula,
     logits: Tensor,
     target: Tensor,
@@ -59,8 +68,9 @@ def evaluate(
 
     Shapes: logits ``(C,)``, ``(N, C)`` or ``(N, C, d1, ...)``; target the same without ``C``, or the shape of
     the logits if it holds probabilities. Half precision is computed in float32; the result has the logits'
-    dtype (float32 under autocast).
+    dtype (float32 under autocast). ``weight`` has passed `check_weight`: a module's did when it was set.
     """
+    check_tensors(logits, target)
     check_reduction(reduction)
     if target.is_floating_point():
         result = _against_probabilities(formula, logits, target, reduction, weight)
@@ -82,7 +92,6 @@ def _against_labels(
     if in_place and logits.is_leaf and logits.requires_grad:
         raise NoiseproofError("in_place needs logits that a network has computed, got a leaf of the graph")
     if weight is not None:
-        check_weight(weight)
         check_weight_fits(weight, logits)
     if logits.dim() == 2 or not is_eager(logits):
         return _quickest(formula, logits, target, reduction, ignore_index, weight, in_place)

@@ -99,6 +99,16 @@ class Factory(Network):
         with global_randomness(0):
             self._check_logits(network, image_shape, num_classes)
 
+    def fault_on_one(self, image_shape: tuple[int, int, int], num_classes: int) -> str | None:
+        """Say why the network can't be trained on a batch of a single image; None if it can."""
+        network = self.initialized(image_shape, num_classes, seed=0)
+        try:
+            with global_randomness(0):
+                self._check_logits(network, image_shape, num_classes, batch=1)
+        except NoiseproofError as error:
+            return str(error)
+        return None
+
     def pinned(self) -> Self:
         """Note which code it is; raises `NoiseproofError` if it can't be imported, or is other code now."""
         with global_randomness(0), _current_folder_first():
@@ -141,18 +151,19 @@ class Factory(Network):
                 offer = did_you_mean(name, known) if known else "it takes none"
                 raise NoiseproofError(f"{self.path} has no option {name!r}; {offer}")
 
-    def _check_logits(self, network: nn.Module, image_shape: tuple[int, ...], num_classes: int) -> None:
+    def _check_logits(
+        self, network: nn.Module, image_shape: tuple[int, ...], num_classes: int, *, batch: int = 2
+    ) -> None:
+        shape, expected = (batch, *image_shape), (batch, num_classes)
         try:
             with torch.no_grad():
-                logits = network(torch.zeros(2, *image_shape))
+                logits = network(torch.zeros(shape))
         except Exception as error:  # somebody else's code
-            shape = (2, *image_shape)
             raise NoiseproofError(f"{self.path}'s network on images {shape} raised {_said(error)}") from error
-        expected = (2, num_classes)
         given = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         if given != expected:
             raise NoiseproofError(
-                f"{self.path}'s network must turn images {(2, *image_shape)} into logits {expected},"
+                f"{self.path}'s network must turn images {shape} into logits {expected},"
                 f" got {given} (the factory is told num_classes if its signature names it)"
             )
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import nn
 
+from noiseproof.errors import one_line
 from noiseproof.models.initialization import Initialize, as_pytorch, build_initialized
 from noiseproof.schema import Schema
 
@@ -39,6 +40,16 @@ class Network(Schema, ABC):
         """Raise `NoiseproofError` unless the network can be built for such images."""
         with torch.device("meta"):
             self.build(image_shape, num_classes)
+
+    def fault_on_one(self, image_shape: tuple[int, int, int], num_classes: int) -> str | None:
+        """Say why the network can't be trained on a batch of a single image; None if it can."""
+        with torch.device("meta"), torch.no_grad():
+            network = self.build(image_shape, num_classes).train()
+            try:
+                network(torch.empty(1, *image_shape))
+            except ValueError as error:  # of batch normalization
+                return one_line(str(error))
+        return None
 
     def pinned(self) -> Self:
         """Give the same network with all noted that decides what it is, code that is not ours too."""

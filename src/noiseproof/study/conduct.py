@@ -23,6 +23,7 @@ from noiseproof.study.trainer import Ended, Engine, GroupTrainer, OnEpoch, Progr
 from noiseproof.training import (
     ConcurrentTraining,
     History,
+    OnTrial,
     Run,
     StackedTraining,
     largest_stack,
@@ -73,14 +74,15 @@ def conduct(
         dataset: the data itself, if it is loaded already, or was made in Python.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
-        on_progress: told after every step, on a GPU after every few, and now and then while waiting.
+        on_progress: told after every step, on a GPU after every few, of each trial of how many runs at once
+            are quickest there, and now and then while waiting.
         on_epoch: told of each run after each of its epochs, before they are saved: once more, therefore, of
             those that a killed process had not saved.
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, an ``out`` that cannot be written to or holds runs of another
-            configuration, or an id in ``only`` that is no run's.
+            network that cannot take it, or not the single image that an epoch ends in, an ``out`` that cannot
+            be written to or holds runs of another configuration, or an id in ``only`` that is no run's.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -88,6 +90,7 @@ def conduct(
     study = study.pinned()
     runs = _chosen_runs(study, only)
     dataset = load_data(study, data_dir, dataset)
+    check_last_batch(study, dataset)
     archive = Archive(Path(out))
     archive.make()
     with archive.locks:
@@ -102,11 +105,14 @@ def conduct(
         if not pending:
             return Outcome("finished", len(runs), len(runs), pace.seconds)
         total_steps = study.recipe.total_steps(len(dataset.train_labels))
-        chosen_engine = engine(study, dataset, [run.spec for run in pending], chosen)
-        queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=chosen_engine.at_once)
         conductor = _Conductor(
             archive, chosen, pace, interrupted, on_progress, on_epoch, runs_total=len(runs)
         )
+        conductor.runs_done = len(runs) - len(pending)
+        chosen_engine = engine(
+            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_timing
+        )
+        queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=chosen_engine.at_once)
         while left := queue.runs_left():
             conductor.runs_done = len(runs) - left
             group = queue.take()
@@ -139,6 +145,23 @@ def load_data(
     return dataset
 
 
+def check_last_batch(study: Study, dataset: Dataset) -> None:
+    """Raise `NoiseproofError` if an epoch ends in a single image, and the network can't be trained on one."""
+    size, num_images = study.recipe.batch_size, len(dataset.train_labels)
+    if study.recipe.last_batch(num_images) > 1:
+        return
+    fault = study.model.fault_on_one(dataset.image_shape, dataset.num_classes)
+    if fault is None:
+        return
+    others = (other for other in range(2, num_images + 1) if num_images % other != 1)
+    nearest = min(others, key=lambda other: abs(other - size), default=None)
+    remedy = f"recipe.batch_size = {nearest} leaves none" if nearest else "it takes more images"
+    raise NoiseproofError(
+        f"an epoch of {num_images} images in batches of {size} ends in a single one, on which the network"
+        f" {study.model.name!r} cannot be trained ({fault}); {remedy}, and 'mlp' takes one"
+    )
+
+
 def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfiguration]:
     runs = study.runs()
     if only is None:
@@ -152,8 +175,15 @@ def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfigur
     return [run for run in runs if run.id in only]
 
 
-def engine(study: Study, dataset: Dataset, runs: Sequence[Run], device: torch.device) -> Engine:
-    """Choose the engine: it depends on the device, and on a GPU on what is quickest there."""
+def engine(
+    study: Study,
+    dataset: Dataset,
+    runs: Sequence[Run],
+    device: torch.device,
+    *,
+    on_trial: OnTrial = lambda *_: None,
+) -> Engine:
+    """Choose the engine: it depends on the device, and on a GPU on what proves quickest in trials there."""
     model, recipe = study.model, study.recipe
     if device.type != "cuda":
         return Engine(
@@ -161,7 +191,7 @@ def engine(study: Study, dataset: Dataset, runs: Sequence[Run], device: torch.de
             largest_stack(model, dataset),
         )
     images_ahead = len(runs) * recipe.epochs * len(dataset.train_labels)
-    chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead)
+    chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead, on_trial=on_trial)
     return Engine(
         lambda some: ConcurrentTraining(dataset, model, recipe, some, device, way=chosen.way),
         chosen.at_once,
@@ -206,16 +236,7 @@ class _Conductor(GroupTrainer):
     def wait(self, elsewhere: int) -> Ended:
         """Wait a moment for runs that others have under way; "finished" is the moment."""
         self.on_progress(
-            Progress(
-                self.runs_done,
-                self.runs_total,
-                running=(),
-                epoch=0,
-                accuracy=None,
-                fraction=self.pace.fraction,
-                seconds_left=None,
-                elsewhere=elsewhere,
-            )
+            Progress(self.runs_done, self.runs_total, fraction=self.pace.fraction, elsewhere=elsewhere)
         )
         if self.interrupted():
             return "interrupted"

@@ -16,12 +16,12 @@ LARGEST_FOR_SMALL_STEM = 64
 """Height or width up to which ResNet-18 starts without halving the image twice."""
 
 
-def study_for(dataset: Dataset, changes: Mapping[str, Any] | None = None) -> Study:
+def study_for(dataset: Dataset, changes: Mapping[str, Any] | None = None, *, where: str = "") -> Study:
     """Make a study of one loss without noise on ``dataset``, with ``changes`` to its settings.
 
     Features and images of at most 1,024 numbers get the digits study's multilayer perceptron, and are neither
     cropped nor mirrored. Others get ResNet-18 and the recipe of the CIFAR-10 study. Raises `NoiseproofError`
-    for a fault in a change.
+    for a fault in a change, which begins with ``where``, by default the data's name.
 
     >>> from noiseproof.data import load
     >>> study_for(load("digits"), {"losses": ["nce+mae"]}).model.name
@@ -37,4 +37,4 @@ def study_for(dataset: Dataset, changes: Mapping[str, Any] | None = None) -> Stu
         "model": {"name": "mlp"} if is_small else {"name": "resnet18", "stem": stem},
         "recipe": {"crop_padding": 0, "flip": False} if is_small else {},
     }
-    return changed(content, changes or {}, where=f"study of {dataset.name!r}")
+    return changed(content, changes or {}, where=where or f"study of {dataset.name!r}")

@@ -98,19 +98,20 @@ class Study(Schema):
         ]
 
 
-def load_study(name: str, changes: Mapping[str, Any] | None = None) -> Study:
+def load_study(name: str, changes: Mapping[str, Any] | None = None, *, where: str = "") -> Study:
     """Load a built-in study by name, or one from a ``.toml`` file, with ``changes`` to its settings.
 
-    Raises `NoiseproofError` for an unknown name, an unreadable file, or a fault in it.
+    Raises `NoiseproofError` for an unknown name, an unreadable file, or a fault in it; the last begins with
+    ``where``, by default the study's name.
 
     >>> load_study("smoke", {"recipe.epochs": 2}).recipe.epochs
     2
     """
+    where = where or f"study {name!r}"
     if name in built_in_studies():
-        text, where = (_library() / f"{name}.toml").read_text(), f"study {name!r}"
+        text = (_library() / f"{name}.toml").read_text()
     else:
         path = Path(name)
-        where = f"study {name!r}"
         if path.suffix != ".toml":
             offer = did_you_mean(name, built_in_studies())
             raise NoiseproofError(f"unknown study {name!r}; {offer} (a study of your own ends in .toml)")

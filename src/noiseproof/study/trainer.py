@@ -14,7 +14,7 @@ from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.group import Group, PendingRun
 from noiseproof.study.pace import Pace
 from noiseproof.study.provenance import Provenance, provenance
-from noiseproof.training import History, Run, Training, free_memory
+from noiseproof.training import History, Run, Training, Way, free_memory
 
 CHECKPOINT_EVERY = 30.0
 """Seconds between checkpoints of the runs under way."""
@@ -34,17 +34,20 @@ Ended = Literal["finished", "interrupted", "out of time"]
 class Progress:
     """How far a study is. ``accuracy``: the mean over the runs under way, after ``epoch`` epochs.
 
-    ``elsewhere``: how many runs are awaited that other processes have under way, where nothing runs here.
+    Where nothing runs here, ``elsewhere`` is how many runs are awaited that other processes have under way,
+    or ``trying`` how many at once are timed before the training begins, ``compiled`` or not.
     """
 
     runs_done: int
     runs_total: int
-    running: tuple[RunConfiguration, ...]
-    epoch: int
-    accuracy: float | None
     fraction: float
-    seconds_left: float | None
+    running: tuple[RunConfiguration, ...] = ()
+    epoch: int = 0
+    accuracy: float | None = None
+    seconds_left: float | None = None
     elsewhere: int = 0
+    trying: int = 0
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,18 @@ class GroupTrainer(ABC):
         # only here is the training gone, to which the error's traceback led
         free_memory(self.device)
         return ended
+
+    def tell_of_timing(self, count: int, way: Way) -> None:
+        """Tell that ``count`` runs at once are timed before the training begins."""
+        self.on_progress(
+            Progress(
+                self.runs_done,
+                self.runs_total,
+                fraction=self.pace.fraction,
+                trying=count,
+                compiled=way.compiled,
+            )
+        )
 
     @abstractmethod
     def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
@@ -135,10 +150,10 @@ class GroupTrainer(ABC):
             Progress(
                 runs_done=self.runs_done,
                 runs_total=self.runs_total,
+                fraction=self.pace.fraction,
                 running=tuple(run.config for run in group.runs),
                 epoch=len(training.histories[0]),
                 accuracy=sum(accuracies) / len(accuracies) if accuracies else None,
-                fraction=self.pace.fraction,
                 seconds_left=self.pace.seconds_left,
             )
         )

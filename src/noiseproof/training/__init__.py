@@ -2,7 +2,7 @@
 
 from noiseproof.training.base import Run, Training
 from noiseproof.training.checkpoint import Checkpoint
-from noiseproof.training.concurrency import Plan, free_memory, plan
+from noiseproof.training.concurrency import OnTrial, Plan, free_memory, plan
 from noiseproof.training.concurrent import ConcurrentTraining, Way
 from noiseproof.training.engine import StackedTraining, evenly, largest_stack
 from noiseproof.training.history import History
@@ -12,6 +12,7 @@ __all__ = [
     "Checkpoint",
     "ConcurrentTraining",
     "History",
+    "OnTrial",
     "Plan",
     "Recipe",
     "Run",

@@ -79,6 +79,9 @@ def best(trials: Sequence[Trial]) -> Trial:
 
 TryOut = Callable[[int, Way], Trial]
 
+OnTrial = Callable[[int, Way], None]
+"""Told of a trial before it begins: how many runs at once, and how."""
+
 
 def plan(
     dataset: Dataset,
@@ -88,26 +91,30 @@ def plan(
     device: torch.device,
     *,
     images_ahead: int,
+    on_trial: OnTrial = lambda *_: None,
     try_out: TryOut | None = None,
 ) -> Plan:
     """Try 1, 2, 4, ... of ``runs`` at once while that gains speed and fits; then try to compile the network.
 
     An opaque network is not compiled. ``images_ahead``: how many training images all runs have still to see.
-    ``try_out`` measures.
+    ``on_trial`` is told of each trial, a second or more, compiling a minute; ``try_out`` measures.
     """
 
     def measured(count: int, way: Way) -> Trial:
         return measure(dataset, model, recipe, runs[:count], device, way)
 
-    try_out = try_out or measured
+    def tried(count: int, way: Way) -> Trial:
+        on_trial(count, way)
+        return (try_out or measured)(count, way)
+
     way, memory = Way.usual(device, opaque=model.opaque), _free_memory(device)
     trials: list[Trial] = []
     while (count := next_count(trials, most=len(runs), memory=memory)) is not None:
-        trials.append(try_out(count, way))
+        trials.append(tried(count, way))
     chosen = best(trials)
     if not model.opaque and 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
         compiled = replace(way, compiled=True)
-        if try_out(chosen.runs, compiled).images_per_second > GAIN * chosen.images_per_second:
+        if tried(chosen.runs, compiled).images_per_second > GAIN * chosen.images_per_second:
             return Plan(chosen.runs, compiled)
     return Plan(chosen.runs, way)
 

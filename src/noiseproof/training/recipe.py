@@ -51,6 +51,14 @@ class Recipe(Schema):
         share = (1 + math.cos(math.pi * epoch / self.epochs)) / 2
         return self.final_learning_rate + (self.learning_rate - self.final_learning_rate) * share
 
+    def last_batch(self, num_samples: int) -> int:
+        """Count the samples in the last batch of an epoch.
+
+        >>> Recipe(batch_size=128).last_batch(1437)
+        29
+        """
+        return num_samples % self.batch_size or self.batch_size
+
     def steps_per_epoch(self, num_samples: int) -> int:
         """Count the batches of an epoch."""
         return math.ceil(num_samples / self.batch_size)

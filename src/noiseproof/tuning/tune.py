@@ -12,7 +12,7 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Outcome, Progress, choose_device
-from noiseproof.study.conduct import engine, load_data
+from noiseproof.study.conduct import check_last_batch, engine, load_data
 from noiseproof.study.group import Group, PendingRun, groups
 from noiseproof.study.labels import training_labels
 from noiseproof.study.pace import Pace
@@ -56,15 +56,17 @@ def tune(
         dataset: the data itself, if it is loaded already, or was made in Python.
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
-        on_progress: told after every step, on a GPU after every few.
+        on_progress: told after every step, on a GPU after every few, and of each measurement of how many
+            trials at once are quickest there.
 
     Returns:
         How it ended; its runs are the trials.
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, or an ``out`` that cannot be written to, is in use or holds another
-            search; later, if a trial alone exceeds the GPU's memory.
+            network that cannot take it, or not the single image that an epoch ends in, or an ``out`` that
+            cannot be written to, is in use or holds another search; later, if a trial alone exceeds the GPU's
+            memory.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -76,6 +78,7 @@ def tune(
     dataset = load_data(search.study(), data_dir, dataset, what="search")
     labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
     part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
+    check_last_batch(search.study(), part)
     folder = Folder(Path(out))
     with folder.held():
         finished = folder.take_up(search, part.fingerprint)
@@ -132,7 +135,9 @@ class _Tuner(GroupTrainer):
         self._pending = pending
         if self._engine is None:
             runs = [run.spec for run in pending]
-            self._engine = engine(self.search.study(), self.part, runs, self.device)
+            self._engine = engine(
+                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_timing
+            )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
         steps = self.search.recipe.total_steps(len(self.part.train_labels))
         waiting = deque(groups(list(pending), under_way, self._engine.at_once))

@@ -38,7 +38,7 @@ def certify(
     if as_json:
         import json
 
-        data = [json.loads(certificate.as_json()) for certificate in found]
+        data = [certificate.as_dict() for certificate in found]
         typer.echo(json.dumps(data if len(data) > 1 else data[0], indent=2))
     if figure is not None:
         draw_gradients(found, figure)

@@ -9,7 +9,17 @@ import typer
 
 from noiseproof.cli.conducting import conduct_live, finish
 from noiseproof.cli.durations import parse_duration
-from noiseproof.cli.options import NOISES, STUDIES, Data, DataDir, Device, TensorBoardDir, TimeBudget
+from noiseproof.cli.options import (
+    NOISES,
+    Data,
+    DataDir,
+    Device,
+    Settings,
+    TensorBoardDir,
+    TimeBudget,
+    parse_settings,
+)
+from noiseproof.cli.suiting import study_on
 
 
 def train(
@@ -30,35 +40,31 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
     ] = None,
+    settings: Settings = None,
     device: Device = "auto",
     data_dir: DataDir = None,
     time_budget: TimeBudget = None,
     tensorboard: TensorBoardDir = None,
 ) -> None:
     """Train one network with one loss under one noise."""
-    from noiseproof import data as data_sets
     from noiseproof import losses
     from noiseproof import noise as label_noise
-    from noiseproof.study import load_study, study_for
 
     budget = None if time_budget is None else parse_duration(time_budget)
-    data_sets.check_name(data)
-    changes: dict[str, Any] = {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+    # a slip in a text need not wait for the data
+    losses.parse(loss)
+    label_noise.parse(noise)
+    changes: dict[str, Any] = {}
     if model is not None:
         changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
     if width is not None:
         changes["model.width"] = width
     if epochs is not None:
         changes["recipe.epochs"] = epochs
-    dataset = None
-    if data in STUDIES:
-        study = load_study(data, changes)
-    else:
-        # a slip in a text need not wait for the data
-        losses.parse(loss)
-        label_noise.parse(noise)
-        dataset = data_sets.load(data, data_dir)
-        study = study_for(dataset, changes)
+    changes |= parse_settings(settings)
+    # one run, whatever is set
+    changes |= {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+    study, dataset = study_on(data, data_dir, changes)
     study = study.pinned()
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"

@@ -9,20 +9,32 @@ import typer
 
 from noiseproof.cli.conducting import finish
 from noiseproof.cli.durations import parse_duration
-from noiseproof.cli.options import NOISES, STUDIES, DataDir, Device, Settings, TimeBudget, parse_settings
+from noiseproof.cli.options import (
+    DATA,
+    NOISES,
+    STUDIES,
+    DataDir,
+    Device,
+    Settings,
+    TimeBudget,
+    parse_settings,
+)
+from noiseproof.cli.suiting import study_on
 from noiseproof.errors import NoiseproofError
 
 
 def tune(
-    study: Annotated[
-        str,
-        typer.Argument(help=f"Data, network and recipe: a study ({', '.join(STUDIES)}) or a .toml file."),
-    ],
     loss: Annotated[
         str, typer.Option(help="A loss text with names where numbers stand, such as 'alpha*nce + beta*mae'.")
     ],
+    study: Annotated[
+        str | None,
+        typer.Argument(help=f"Data, network and recipe: a study ({', '.join(STUDIES)}) or a .toml file."),
+    ] = None,
+    data: Annotated[str | None, typer.Option(help=f"In place of a study, what train takes: {DATA}")] = None,
     noise: Annotated[
-        str | None, typer.Option(help=f"{NOISES} The study's by default, if it has but one.")
+        str | None,
+        typer.Option(help=f"{NOISES} The study's by default, if it has but one; none with --data."),
     ] = None,
     ranges: Annotated[
         list[str] | None,
@@ -46,17 +58,34 @@ def tune(
     time_budget: TimeBudget = None,
 ) -> None:
     """Search the numbers in a loss by held-out noisy labels, then print and write what was found."""
+    from noiseproof import data as data_sets
+    from noiseproof import noise as label_noise
     from noiseproof import tuning
     from noiseproof.cli.display import show_findings
     from noiseproof.cli.progress import ProgressDisplay
     from noiseproof.interruption import Interruption
+    from noiseproof.losses import Template
     from noiseproof.study import load_study
 
     budget = None if time_budget is None else parse_duration(time_budget)
     if trials < 1:
         raise NoiseproofError(f"--trials must be at least 1, got {trials}")
+    changes, dataset = parse_settings(settings), None
+    if data is None and study is not None:
+        chosen, name = load_study(study, changes), study
+    elif data is not None and study is None:
+        # a slip in a text need not wait for the data
+        Template(loss)
+        noise = str(label_noise.parse(noise or "none"))
+        chosen, dataset = study_on(data, data_dir, changes)
+        name = data_sets.label(data).replace(":", "-")
+    else:
+        raise NoiseproofError(
+            "tune takes a study, such as digits, or --data, such as folder:PATH, and"
+            f" {'not both' if study else 'got neither'}; --set data=... changes the data of a study"
+        )
     search = tuning.Search.of(
-        load_study(study, parse_settings(settings)),
+        chosen,
         loss,
         noise=noise,
         ranges=dict(_range(text) for text in ranges or ()),
@@ -64,7 +93,7 @@ def tune(
         holdout=holdout,
         batch=batch,
     )
-    name = f"{Path(study).stem}_{search.noise.replace(':', '-')}_{search.hash}"
+    name = f"{Path(name).stem}_{search.noise.replace(':', '-')}_{search.hash}"
     folder = out or Path("out") / "tune" / name
     with Interruption() as interruption, ProgressDisplay() as display:
         outcome = tuning.tune(
@@ -73,6 +102,7 @@ def tune(
             trials=trials,
             device=device,
             data_dir=data_dir,
+            dataset=dataset,
             time_budget=budget,
             interrupted=interruption.requested,
             on_progress=display.show,
