@@ -284,6 +284,18 @@ def test_without_the_library_all_is_as_before(
     assert_close(value_and_gradient(loss, *data), compiled, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("data", [(4, 20_000)], ids=str, indirect=True)
+def test_without_the_library_small_probabilities_keep_their_digits(
+    loss: Loss, data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if loss.hyperparameters.get("p_min", 0) >= 1 / 20_000:
+        pytest.skip("p_min leaves no room for so many classes")
+    monkeypatch.setattr(kernel, "_library", None)
+    (value, gradient), (exact, exact_gradient) = (f(loss, *data) for f in (value_and_gradient, exactly))
+    assert_close(value, exact, rtol=1e-5, atol=1e-6)
+    assert_close(gradient, exact_gradient, rtol=1e-4, atol=2e-5 * exact_gradient.abs().max().item())
+
+
 @pytest.mark.parametrize("label", [10, -1, -101])
 def test_a_label_out_of_range_is_named(label: int, data: tuple[Tensor, Tensor]) -> None:
     logits, target = data

@@ -278,6 +278,15 @@ class _WeightedRows(RowFormula):
         return Weighted(self.weights, self.formulas)(log_p, target)
 
 
+def minus_expm1(x: Tensor) -> Tensor:
+    """Give ``1 - e^x``, with all digits of the value near 0 and of its derivative far below 0.
+
+    The derivative of `torch.expm1` is made from its value, in which a small ``e^x`` has lost its digits.
+    """
+    power = x.exp()
+    return power.detach() - power - torch.expm1(x).detach()
+
+
 def at_label(values: Tensor, target: Tensor) -> Tensor:
     """Pick ``values[..., target]``: shapes ``(..., C), (...) -> (...)``."""
     return values.gather(-1, target.unsqueeze(-1)).squeeze(-1)

@@ -15,7 +15,7 @@ from torch import Tensor
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel, Term
+from noiseproof.losses.formula import OnLabel, Term, minus_expm1
 
 
 def asymmetric_unhinged_loss(
@@ -166,7 +166,7 @@ class AsymmetricExponentialLoss(ClasswiseLoss):
 
 def _unhinged(a: float, q: float) -> OnLabel:
     def log_ratio(log_p: Tensor) -> Tensor:  # of a - p to a - 1
-        return torch.log1p(torch.expm1(log_p) / (1 - a))
+        return torch.log1p(minus_expm1(log_p) / (a - 1))
 
     return OnLabel(
         value=lambda log_p: (a - 1) ** q / q * torch.expm1(q * log_ratio(log_p)),
@@ -177,7 +177,7 @@ def _unhinged(a: float, q: float) -> OnLabel:
 
 def _generalized(a: float, q: float) -> OnLabel:
     def log_ratio(log_p: Tensor) -> Tensor:  # of a + p to a + 1
-        return torch.log1p(torch.expm1(log_p) / (a + 1))
+        return torch.log1p(-minus_expm1(log_p) / (a + 1))
 
     return OnLabel(
         value=lambda log_p: -((a + 1) ** q) / q * torch.expm1(q * log_ratio(log_p)),

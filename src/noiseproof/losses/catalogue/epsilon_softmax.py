@@ -14,7 +14,7 @@ from noiseproof.losses.base import Loss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, OnLabel, Term, at_label
+from noiseproof.losses.formula import Formula, OnLabel, Term, at_label, minus_expm1
 
 
 def epsilon_softmax_cross_entropy(
@@ -149,7 +149,7 @@ def _is_top(log_p: Tensor) -> Tensor:
 def _moved(log_p: Tensor, is_top: Tensor, m: float) -> Tensor:
     """Give log p'; that of the top class from 1 - p, which keeps its digits near 0."""
     of_top = torch.where(is_top, log_p, 0)  # elsewhere the logarithm's slope could be infinite
-    return torch.where(is_top, torch.log1p(torch.expm1(of_top) / (m + 1)), log_p - math.log1p(m))
+    return torch.where(is_top, torch.log1p(-minus_expm1(of_top) / (m + 1)), log_p - math.log1p(m))
 
 
 def _check_m(loss: str, m: float) -> None:

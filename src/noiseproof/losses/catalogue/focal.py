@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, Term, at_label
+from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, Term, at_label, minus_expm1
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -142,7 +142,7 @@ def _relative_focal_loss(log_p: Tensor, gamma: float) -> Tensor:
 def _one_minus_p(log_p: Tensor) -> Tensor:
     # Clamped far below the smallest 1 - p that rounding leaves: for gamma < 1 the derivative of u**gamma
     # is infinite at u = 0, and infinity times the vanishing log p would be NaN.
-    return (-torch.expm1(log_p)).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
+    return minus_expm1(log_p).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
 
 
 def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Normalized, OnLabel, Term
+from noiseproof.losses.formula import Normalized, OnLabel, Term, minus_expm1
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -104,7 +104,7 @@ class NormalizedGeneralizedCrossEntropy(NormalizedLoss):
 def _generalized(q: float) -> OnLabel:
     # in log space: a power of p would underflow
     return OnLabel(
-        value=lambda log_p: torch.expm1(q * log_p) / -q,
+        value=lambda log_p: minus_expm1(q * log_p) / q,
         slope=lambda log_p: -torch.exp(q * log_p),
         known_as=(Term(1.0, "power", q),),
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel, Term, one_hot
+from noiseproof.losses.formula import OnLabel, Term, minus_expm1, one_hot
 
 
 def jensen_shannon(logits: Tensor, target: Tensor, *, pi: float = 0.5, **options: Unpack[Options]) -> Tensor:
@@ -73,13 +73,13 @@ def _jensen_shannon(pi: float) -> OnLabel:
 
 
 def _log_m(log_p: Tensor, pi: float) -> Tensor:
-    return torch.log1p((1 - pi) * torch.expm1(log_p))
+    return torch.log1p((pi - 1) * minus_expm1(log_p))
 
 
 def _value(log_p: Tensor, pi: float) -> Tensor:
     # the classes beside the label add (1 - pi) (1 - p_y) log(1/(1 - pi))
     p, log_m, log_rest = log_p.exp(), _log_m(log_p, pi), math.log1p(-pi)
-    divergence = (1 - pi) * (p * (log_p - log_m) + torch.expm1(log_p) * log_rest) - pi * log_m
+    divergence = (1 - pi) * (p * (log_p - log_m) - minus_expm1(log_p) * log_rest) - pi * log_m
     return divergence / (-(1 - pi) * log_rest)
 
 

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import Linearized, OnLabel, PerSample, RowFormula, Term, at_label, one_hot
+from noiseproof.losses.formula import (
+    Linearized,
+    OnLabel,
+    PerSample,
+    RowFormula,
+    Term,
+    at_label,
+    minus_expm1,
+    one_hot,
+)
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -105,7 +114,7 @@ class NormalizedGap(RowFormula):
 
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the values."""
-        return -torch.expm1(at_label(log_p, target)) / (log_p.shape[-1] - 1)
+        return minus_expm1(at_label(log_p, target)) / (log_p.shape[-1] - 1)
 
     def soft(self, log_p: Tensor, q: Tensor) -> Tensor:
         """Give the loss against probabilities, over K - 1."""
@@ -117,7 +126,7 @@ def _distance(log_p: Tensor, q: Tensor) -> Tensor:
 
 
 _MEAN_ABSOLUTE_ERROR = OnLabel(
-    value=lambda log_p: -2 * torch.expm1(log_p),
+    value=lambda log_p: 2 * minus_expm1(log_p),
     slope=lambda log_p: -2 * torch.exp(log_p),
     against=_distance,
     known_as=(Term(2.0, "gap"),),

@@ -11,7 +11,7 @@ from torch import Tensor
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.mean_absolute_error import NormalizedGap
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel, Term
+from noiseproof.losses.formula import OnLabel, Term, minus_expm1
 from noiseproof.losses.normalization import NormalizedLoss
 
 
@@ -105,7 +105,7 @@ class NormalizedReverseCrossEntropy(NormalizedLoss):
 def reverse(A: float) -> OnLabel:
     """Give ``-A (1 - p)``."""
     return OnLabel(
-        value=lambda log_p: A * torch.expm1(log_p),
+        value=lambda log_p: -A * minus_expm1(log_p),
         slope=lambda log_p: A * torch.exp(log_p),
         against=partial(_against, A=A),
         known_as=(Term(-A, "gap"),),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noiseproof.losses.base import ClasswiseLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
-from noiseproof.losses.formula import OnLabel, Term
+from noiseproof.losses.formula import OnLabel, Term, minus_expm1
 
 MOST_TERMS = 1000
 """Of the series; each costs two operations."""
@@ -70,7 +70,7 @@ def _taylor(t: int) -> OnLabel:
 
 
 def _value(log_p: Tensor, t: int) -> Tensor:
-    u = -torch.expm1(log_p)
+    u = minus_expm1(log_p)
     value = u / t  # by Horner's scheme
     for i in range(t - 1, 0, -1):
         value = u * (value + 1 / i)
