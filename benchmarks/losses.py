@@ -103,7 +103,9 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats()
         work()
         return torch.cuda.max_memory_allocated() - before
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as run:
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    # acc_events: in some releases a profiler warns that without it events are of one cycle, here the only one
+    with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as run:
         kept = work()
     del kept
     held = peak = 0

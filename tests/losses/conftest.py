@@ -124,7 +124,8 @@ def peak_bytes() -> Callable[[Callable[[], object]], int]:
 
     def measure(work: Callable[[], object]) -> int:
         cpu = [torch.profiler.ProfilerActivity.CPU]
-        with torch.profiler.profile(activities=cpu, profile_memory=True) as run:
+        # acc_events: in some releases a profiler warns that without it events are of one cycle, here the only one
+        with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as run:
             kept = work()
         del kept
         held = peak = 0

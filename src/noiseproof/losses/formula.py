@@ -247,8 +247,9 @@ class Weighted(Formula):
 
     def on_rows(self) -> RowFormula | None:
         """Give the sum on one set of statistics, if every term is a function of them."""
-        rows = tuple(row for formula in self.formulas if (row := formula.on_rows()) is not None)
-        return _WeightedRows(self.weights, rows) if len(rows) == len(self.formulas) else None
+        each = [formula.on_rows() for formula in self.formulas]
+        rows = tuple(row for row in each if row is not None)
+        return _WeightedRows(self.weights, rows) if len(rows) == len(each) else None
 
 
 @dataclass(frozen=True)
