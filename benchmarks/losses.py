@@ -104,7 +104,7 @@ def peak_bytes(work: Callable[[], object], device: torch.device) -> int:
         work()
         return torch.cuda.max_memory_allocated() - before
     cpu = [torch.profiler.ProfilerActivity.CPU]
-    # acc_events: in some releases a profiler warns that without it events are of one cycle, here the only one
+    # acc_events: some releases warn that without it events are those of a cycle, of which there is one
     with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as run:
         kept = work()
     del kept

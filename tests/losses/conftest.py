@@ -124,7 +124,7 @@ def peak_bytes() -> Callable[[Callable[[], object]], int]:
 
     def measure(work: Callable[[], object]) -> int:
         cpu = [torch.profiler.ProfilerActivity.CPU]
-        # acc_events: in some releases a profiler warns that without it events are of one cycle, here the only one
+        # acc_events: some releases warn that without it events are those of a cycle, of which there is one
         with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as run:
             kept = work()
         del kept

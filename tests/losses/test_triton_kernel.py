@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
 import sys
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,10 @@ from noiseproof.losses.formula import FUNCTIONS, OF_ROW, PARTS
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed", allow_module_level=True)
+
+from triton.runtime import interpreter
+
+PATCH_LANG_TENSOR = interpreter._patch_lang_tensor
 
 TEXTS = ["ce", "fl", "mae", "nce", "nfl", "nfl(gamma=2)", "nfl(gamma=0.7)", "nmae", "nce + mae", "gce"]
 TEXTS += ["0.5*nfl(gamma=1) + 2*rce", "normalized(gce)", "ls", "sce + nce", "fl(gamma=2) + ngce + nfl"]
@@ -43,10 +49,21 @@ TEXTS += [
 
 
 @pytest.fixture
-def triton_kernel() -> ModuleType:
+def triton_kernel(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if os.environ.get("TRITON_INTERPRET") != "1":
         pytest.skip("Triton compiles here, for a GPU")
+    if importlib.metadata.version("triton").startswith("3.6."):
+        monkeypatch.setattr(interpreter, "_patch_lang_tensor", with_numbers_of_one_element)
     return importlib.import_module("noiseproof.losses.triton_kernel")
+
+
+def with_numbers_of_one_element(tensor: Any, scope: Any) -> None:
+    """Let Triton 3.6, which PyTorch 2.11 wants, count to a number that it holds in an array of one element.
+
+    Its interpreter leaves that to NumPy, which since 2.4 does so for arrays without dimensions alone.
+    """
+    PATCH_LANG_TENSOR(tensor, scope)
+    scope.set_attr(tensor, "__index__", lambda number: number.handle.data.item())
 
 
 def evaluated(

@@ -74,7 +74,11 @@ OF_ROW = ("bitempered", "negative_learning")
 
 
 class Formula(ABC):
-    """A loss of one row, in plain differentiable PyTorch."""
+    """A loss of one row, in plain differentiable PyTorch.
+
+    A formula is its own, not the same as one with equal fields (``eq=False``): while it traces, PyTorch's
+    compiler before 2.13 hashes what is called, of which it has not set the fields.
+    """
 
     @abstractmethod
     def __call__(self, log_p: Tensor, target: Tensor) -> Tensor:
@@ -99,7 +103,7 @@ class Formula(ABC):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plain(Formula):
     """Any loss of a row, from its function of labels and, if it has one, of probabilities."""
 
@@ -142,7 +146,7 @@ class RowFormula(Formula):
         """Give value and slopes from ``l_y`` and the sums of `summed`, each ``(N, 1)``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnLabel(RowFormula):
     """``h(l_y)``: a loss that depends on the label's probability alone.
 
@@ -184,7 +188,7 @@ class OnLabel(RowFormula):
         return slopes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Normalized(RowFormula):
     """``h(l_y) / sum_k h(l_k)``, study eq. 5."""
 
@@ -220,7 +224,7 @@ class Normalized(RowFormula):
         return self.inner.soft(log_p, q) / self.inner.value(log_p).sum(-1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weighted(Formula):
     """``sum_i w_i L_i`` of any formulas."""
 
@@ -252,7 +256,7 @@ class Weighted(Formula):
         return _WeightedRows(self.weights, rows) if len(rows) == len(each) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _WeightedRows(RowFormula):
     weights: tuple[float, ...]
     formulas: tuple[RowFormula, ...]
