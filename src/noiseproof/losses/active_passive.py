@@ -57,7 +57,9 @@ class WeightedSum(Loss):
 
     def formula(self) -> Weighted:
         """Give the sum of the terms' formulas."""
-        return Weighted(self.weights, tuple([term.formula() for term in cast(Iterable[Loss], self.terms)]))
+        # at every call, and `self.terms` would be looked for in three places first
+        terms = cast(Iterable[Loss], self._modules["terms"])
+        return Weighted(self.weights, tuple([term.formula() for term in terms]))
 
     def class_terms(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Sum the losses' terms, class by class."""

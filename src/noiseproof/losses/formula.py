@@ -77,7 +77,8 @@ class Formula(ABC):
     """A loss of one row, in plain differentiable PyTorch.
 
     A formula is its own, not the same as one with equal fields (``eq=False``): while it traces, PyTorch's
-    compiler before 2.13 hashes what is called, of which it has not set the fields.
+    compiler before 2.13 hashes what is called, of which it has not set the fields. Nor is it frozen: a loss
+    makes one at every call, of which that would be a part that counts at ten classes.
     """
 
     @abstractmethod
@@ -103,7 +104,7 @@ class Formula(ABC):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Plain(Formula):
     """Any loss of a row, from its function of labels and, if it has one, of probabilities."""
 
@@ -146,7 +147,7 @@ class RowFormula(Formula):
         """Give value and slopes from ``l_y`` and the sums of `summed`, each ``(N, 1)``."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OnLabel(RowFormula):
     """``h(l_y)``: a loss that depends on the label's probability alone.
 
@@ -188,7 +189,7 @@ class OnLabel(RowFormula):
         return slopes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Normalized(RowFormula):
     """``h(l_y) / sum_k h(l_k)``, study eq. 5."""
 
@@ -224,7 +225,7 @@ class Normalized(RowFormula):
         return self.inner.soft(log_p, q) / self.inner.value(log_p).sum(-1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Weighted(Formula):
     """``sum_i w_i L_i`` of any formulas."""
 
@@ -256,7 +257,7 @@ class Weighted(Formula):
         return _WeightedRows(self.weights, rows) if len(rows) == len(each) else None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _WeightedRows(RowFormula):
     weights: tuple[float, ...]
     formulas: tuple[RowFormula, ...]

@@ -107,7 +107,7 @@ def _newton_step(x: Tensor, depth: Tensor, s: float) -> Tensor:
 LARGEST_LOG_PARTITION = 80.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Bitempered(Formula):
     """The divergence of the tempered softmax from the target."""
 

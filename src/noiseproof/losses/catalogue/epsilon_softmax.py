@@ -120,7 +120,7 @@ class EpsilonSoftmaxFocalLoss(EpsilonSoftmaxLoss):
         return focal(self.gamma)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class OnEpsilonSoftmax(Formula):
     """``h(log p'_y)``, ``p' = (p + m e_top) / (m + 1)``."""
 

@@ -82,7 +82,7 @@ class LabelSmoothing(Loss):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class SmoothedCrossEntropy(RowFormula):
     """``-(1 - epsilon) l_y - epsilon/K sum_k l_k``."""
 

@@ -95,7 +95,7 @@ class NormalizedMeanAbsoluteError(NormalizedLoss):
         return _NORMALIZED
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class NormalizedGap(RowFormula):
     """``(1 - p_y) / (K - 1)``: what every loss proportional to 1 - p_y normalizes to.
 

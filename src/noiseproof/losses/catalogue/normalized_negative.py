@@ -130,7 +130,7 @@ class NormalizedNegativeFocalLoss(NormalizedNegativeLoss):
         return _negative(self.gamma, self.p_min)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class NegativeNormalized(RowFormula):
     """``1 - h(l_y) / sum_k h(l_k)`` of ``h = A - L``, L at no less than ``log_p_min``."""
 
