@@ -85,7 +85,8 @@ INLINE void add_terms(struct group *g, const struct batch *b, enum way way) {
             }
             continue;
         }
-        int is_curved = sum_classes(g, term, way, b->count);
+        int is_curved = num_slopes(term);
+        sum_classes(g, term, way, b->count);
         for (int r = 0; r < lanes; r++) {
             double total = g->total[r], of_sum = w;
             if (term->part == SHARE) {
@@ -188,13 +189,7 @@ static enum way way_of(const struct batch *b) {
 static size_t scratch_floats(const struct batch *b) {
     enum way way = way_of(b);
     int64_t kept = way == ACROSS ? 2 : 1;
-    for (int i = 0; i < b->num_terms; i++) {
-        const struct term *term = &b->terms[i];
-        if (is_of_row(term))
-            kept += term->function == BITEMPERED ? 2 : 1;
-        else
-            kept += term->part != LABEL && term->function != LOG && term->function != GAP;
-    }
+    for (int i = 0; i < b->num_terms; i++) kept += num_slopes(&b->terms[i]);
     return (size_t)(kept * lanes_of(way) * b->count);
 }
 

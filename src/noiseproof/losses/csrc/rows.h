@@ -8,7 +8,6 @@
 
 #include "terms.h"
 
-
 enum way { ACROSS, ALONG, ALONE };
 enum { LANES = 16, SHORT = 32, MEDIUM = 256, CHUNK = 1024 };
 
@@ -46,6 +45,9 @@ INLINE double factor_of(const struct batch *b, int64_t y) {
     return y == b->ignore_index ? 0.0 : (b->weight ? b->weight[y] : 1.0);
 }
 
+/* Sums over the classes are in single precision within a chunk, in double from chunk to chunk. */
+INLINE int64_t stop_of(int64_t start, int64_t count) { return start + CHUNK < count ? start + CHUNK : count; }
+
 INLINE float top_of(const float *restrict z, int64_t count) {
     float top = z[0];
 #pragma omp simd reduction(max : top)
@@ -58,7 +60,7 @@ INLINE void read_along(struct group *g, int r, int64_t count) {
     float *restrict e = g->e + r * count, top = g->top[r];
     double sum = 0, sum_x = 0;
     for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        int64_t stop = stop_of(start, count);
         float some = 0, some_x = 0;
 #pragma omp simd reduction(+ : some, some_x)
         for (int64_t k = start; k < stop; k++) {
@@ -140,7 +142,7 @@ INLINE void sum_along(struct group *g, int32_t function, enum exponent exponent,
     const float *restrict z = g->z + r * count, *restrict e = g->e + r * count;
     float top = g->top[r], log_sum = (float)g->log_sum[r], inverse = g->inverse[r];
     for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        int64_t stop = stop_of(start, count);
         float h = 0, d = 0;
 #pragma omp simd reduction(+ : h, d)
         for (int64_t k = start; k < stop; k++) {
@@ -167,16 +169,15 @@ INLINE void sum_across(struct group *g, int32_t function, enum exponent exponent
     for (int r = 0; r < LANES; r++) g->total[r] = h[r], g->slopes_total[r] = d[r];
 }
 
-/* The sums over the classes of a term's h and h', and each h' in the next `slopes`; false if h' is linear in p, so that
-   it need not be kept. */
-INLINE int sum_classes(struct group *g, const struct term *term, enum way way, int64_t count) {
+/* The sums over the classes of a term's h and h', and each h' in the next `slopes`, if it is curved. */
+INLINE void sum_classes(struct group *g, const struct term *term, enum way way, int64_t count) {
     int lanes = lanes_of(way), is_log = term->function == LOG;
     if (is_log || term->function == GAP) {
         for (int r = 0; r < lanes; r++) {
             g->total[r] = is_log ? count * g->log_sum[r] - g->sum_x[r] : count - 1.0;
             g->slopes_total[r] = is_log ? -(double)count : -1.0;
         }
-        return 0;
+        return;
     }
     float first = (float)term->first, second = (float)term->second;
     float *slopes = g->slopes + g->num_curved * count * lanes;
@@ -209,5 +210,4 @@ INLINE int sum_classes(struct group *g, const struct term *term, enum way way, i
     } else {
         SUM_BY_EXPONENT(NEGATIVE)
     }
-    return 1;
 }

@@ -29,6 +29,16 @@ struct term {
 
 enum { MOST_TERMS = 16 };
 
+INLINE int is_of_row(const struct term *term) {
+    return term->function == BITEMPERED || term->function == NEGATIVE_LEARNING;
+}
+
+/* How many numbers of each class a term leaves for the gradient: none where its h' is linear in p. */
+INLINE int num_slopes(const struct term *term) {
+    if (is_of_row(term)) return term->function == BITEMPERED ? 2 : 1;
+    return term->part != LABEL && term->function != LOG && term->function != GAP;
+}
+
 /* One log p with p and 1 - p, in double precision. */
 struct point {
     double l, p, gap;

@@ -5,10 +5,6 @@
 
 #include "rows.h"
 
-INLINE int is_of_row(const struct term *term) {
-    return term->function == BITEMPERED || term->function == NEGATIVE_LEARNING;
-}
-
 /* x such that sum_k u_k = 1, u_k = (1 + x + s (top - z_k))^(-1/s): Newton's method on (sum_k u_k)^-s, which is concave
    in x, so that no step from x = 0 goes too far. */
 INLINE double tempered_partition(const float *restrict z, float top, float s, int64_t count) {
@@ -17,7 +13,7 @@ INLINE double tempered_partition(const float *restrict z, float top, float s, in
         double sum = 0, slope = 0;
         float start_at = (float)x, power = -1.0f / s;
         for (int64_t start = 0; start < count; start += CHUNK) {
-            int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+            int64_t stop = stop_of(start, count);
             float some = 0, some_slope = 0;
 #pragma omp simd reduction(+ : some, some_slope)
             for (int64_t k = start; k < stop; k++) {
@@ -65,7 +61,7 @@ INLINE double bitempered(struct group *g, double w, double t1, double t2, int r,
     double x = s == 0 ? 0 : tempered_partition(z, top, s, count);
     double sum_E = 0, sum_G = 0, missing = 0;
     for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        int64_t stop = stop_of(start, count);
         if (s == 0)
             temper_chunk(0, z, E, G, start, stop, top, 0, 0, q, log_sum, &sum_E, &sum_G, &missing);
         else
@@ -101,7 +97,7 @@ INLINE double negative_learning(struct group *g, double w, int r, int64_t count,
     int64_t y = g->y[r];
     double others = 0, ties = 0;
     for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        int64_t stop = stop_of(start, count);
         float some = 0, tops = 0;
 #pragma omp simd reduction(+ : some, tops)
         for (int64_t k = start; k < stop; k++) {
@@ -115,7 +111,7 @@ INLINE double negative_learning(struct group *g, double w, int r, int64_t count,
     float left_out = ties > 1 ? 2.0f : 1.0f, inverse = g->inverse[r];
     double value = 0, sum = 0;
     for (int64_t start = 0; start < count; start += CHUNK) {
-        int64_t stop = start + CHUNK < count ? start + CHUNK : count;
+        int64_t stop = stop_of(start, count);
         float h = 0, d = 0;
 #pragma omp simd reduction(+ : h, d)
         for (int64_t k = start; k < stop; k++) {
@@ -163,5 +159,5 @@ INLINE void add_of_row(struct group *g, const struct term *term, enum way way, i
                                                                   own, own + lanes * count)
                                                      : negative_learning(g, term->weight, r, count, own));
     }
-    g->num_curved += is_bitempered ? 2 : 1;
+    g->num_curved += num_slopes(term);
 }
