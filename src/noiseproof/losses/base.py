@@ -164,16 +164,24 @@ class Loss(nn.Module, ABC):
         return str(self)
 
 
-class ClasswiseLoss(Loss):
+class FormulaLoss(Loss):
+    """A loss that is given by its formula."""
+
+    @abstractmethod
+    def formula(self) -> Formula:
+        """Give what is evaluated."""
+
+    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
+        """Evaluate the formula at the labels."""
+        return self.formula()(log_p, target)
+
+
+class ClasswiseLoss(FormulaLoss):
     """A loss that depends on the label's probability alone: ``L(f(x), y) = h(log p_y)``."""
 
     @abstractmethod
     def formula(self) -> OnLabel:
         """Give h, and its derivative if it has a closed form."""
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate h at the label."""
-        return self.formula()(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate h at every class."""

@@ -9,7 +9,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from noiseproof.losses.base import Loss, Properties, check_hyperparameter
+from noiseproof.losses.base import FormulaLoss, Properties, check_hyperparameter
 from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Formula, Term, at_label, one_hot
 
@@ -32,7 +32,7 @@ def bitempered_logistic_loss(
     return evaluate(Bitempered(t1, t2), logits, target, **options)
 
 
-class BitemperedLogisticLoss(Loss):
+class BitemperedLogisticLoss(FormulaLoss):
     """Bi-tempered logistic loss as a module; see `bitempered_logistic_loss`.
 
     >>> BitemperedLogisticLoss()
@@ -52,10 +52,6 @@ class BitemperedLogisticLoss(Loss):
     def formula(self) -> Formula:
         """Give the divergence of the tempered softmax from the label."""
         return Bitempered(self.t1, self.t2)
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate it at the labels."""
-        return self.formula()(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate it for every class as the label, of one tempered softmax."""

@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from noiseproof.losses.base import Loss, Properties, check_hyperparameter
+from noiseproof.losses.base import FormulaLoss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
@@ -51,17 +51,13 @@ def epsilon_softmax_focal_loss(
     return evaluate(OnEpsilonSoftmax(focal(gamma), m), logits, target, **options)
 
 
-class EpsilonSoftmaxLoss(Loss):
+class EpsilonSoftmaxLoss(FormulaLoss):
     """A loss on the epsilon-softmax."""
 
     def __init__(self, *, m: float = 1e5, **options: Unpack[Options]) -> None:
         super().__init__(**options)
         _check_m(self.name, m)
         self.m = m
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate the formula at the labels."""
-        return self.formula()(log_p, target)
 
     @abstractmethod
     def on_epsilon_softmax(self) -> OnLabel:

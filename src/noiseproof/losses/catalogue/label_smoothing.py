@@ -10,7 +10,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from noiseproof.losses.base import Loss, Properties, check_hyperparameter
+from noiseproof.losses.base import FormulaLoss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.cross_entropy import CROSS_ENTROPY
 from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Linearized, RowFormula, Term, at_label, one_hot
@@ -33,7 +33,7 @@ def label_smoothing(
     return evaluate(SmoothedCrossEntropy(epsilon), logits, target, **options)
 
 
-class LabelSmoothing(Loss):
+class LabelSmoothing(FormulaLoss):
     """Label smoothing as a module; see `label_smoothing`.
 
     >>> LabelSmoothing()
@@ -53,10 +53,6 @@ class LabelSmoothing(Loss):
     def formula(self) -> RowFormula:
         """Give cross entropy against the smoothed label, on the row's statistics."""
         return SmoothedCrossEntropy(self.epsilon)
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate the formula at the labels."""
-        return SmoothedCrossEntropy(self.epsilon)(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate the formula for every class as the label."""

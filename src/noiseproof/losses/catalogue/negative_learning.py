@@ -8,7 +8,7 @@ from typing import Unpack
 import torch
 from torch import Tensor
 
-from noiseproof.losses.base import Loss, Properties
+from noiseproof.losses.base import FormulaLoss, Properties
 from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Formula, Term
 
@@ -27,7 +27,7 @@ def negative_learning(logits: Tensor, target: Tensor, **options: Unpack[Options]
     return evaluate(_NEGATIVE_LEARNING, logits, target, **options)
 
 
-class NegativeLearning(Loss):
+class NegativeLearning(FormulaLoss):
     """Negative learning as a module; see `negative_learning`.
 
     >>> NegativeLearning()
@@ -42,10 +42,6 @@ class NegativeLearning(Loss):
     def formula(self) -> Formula:
         """Give the mean over the complementary labels."""
         return _NEGATIVE_LEARNING
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate the formula at the labels."""
-        return _NEGATIVE_LEARNING(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Give the loss for every class as the label."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties, check_hyperparameter
+from noiseproof.losses.base import FormulaLoss, Properties, check_hyperparameter
 from noiseproof.losses.catalogue.focal import check_gamma, focal
 from noiseproof.losses.evaluation import Options, evaluate
 from noiseproof.losses.formula import Linearized, Normalized, OnLabel, RowFormula, Term
@@ -58,7 +58,7 @@ def normalized_negative_focal_loss(
     return evaluate(_negative(gamma, p_min), logits, target, **options)
 
 
-class NormalizedNegativeLoss(Loss):
+class NormalizedNegativeLoss(FormulaLoss):
     """A loss below A, turned over and normalized: ``1 - (A - L(p_y)) / sum_k (A - L(p_k))``."""
 
     def __init__(self, *, p_min: float = 1e-7, **options: Unpack[Options]) -> None:
@@ -69,10 +69,6 @@ class NormalizedNegativeLoss(Loss):
     @abstractmethod
     def formula(self) -> NegativeNormalized:
         """Give the normalized negative of a loss on the label."""
-
-    def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
-        """Evaluate the formula at the labels."""
-        return self.formula()(log_p, target)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate the formula for every class as the label."""
