@@ -101,6 +101,36 @@ WAYS = [(16, 10), (16, 100), (16, 300)]
 
 
 @pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
+def test_classes_that_are_ruled_out_leave_the_gradient_defined(
+    loss: Loss, data: tuple[Tensor, Tensor]
+) -> None:
+    if "normalized(2*nce" in str(loss):
+        pytest.skip("NCE is no number at a label that is ruled out, and so is the sum over all labels")
+    logits, target = data
+    kept = logits.shape[1] // 2
+    logits[:, kept:] = -torch.inf
+    loss.reduction = "none"
+    (value, gradient), (exact, exact_gradient) = (
+        f(loss, logits, target % kept) for f in (value_and_gradient, exactly)
+    )
+    assert exact_gradient.isfinite().all()
+    assert_close(value, exact, rtol=2e-6, atol=2e-6)  # for label smoothing, infinite
+    scale = exact[exact.isfinite()].abs().max().item() if exact.isfinite().any() else 1.0
+    assert_close(gradient, exact_gradient, rtol=1e-5, atol=2e-6 * max(1.0, scale))
+
+
+@pytest.mark.parametrize(
+    "text", ["bitempered(t1=1, t2=1)", "bitempered(t1=0.5, t2=10)", "nfl(gamma=20)", "nnfl(gamma=2)"]
+)
+def test_of_classes_that_are_ruled_out_none_counts_anything(text: str, data: tuple[Tensor, Tensor]) -> None:
+    logits, target = data
+    logits[:, 5:] = -torch.inf
+    loss = parse(text, reduction="none")
+    found, exact = (f(loss, logits, target % 5) for f in (value_and_gradient, exactly))
+    assert_close(found, exact, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor, Tensor]) -> None:
     logits, target = data

@@ -22,7 +22,7 @@ from noiseproof.losses.checks import (
     check_weight,
     check_weight_fits,
 )
-from noiseproof.losses.formula import OF_ROW, Formula, Term
+from noiseproof.losses.formula import Formula, Term
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager, is_eager_on_cpu
 from noiseproof.losses.kernel import Batch, can_run, compiled
 
@@ -128,7 +128,7 @@ def _quickest(
         floats = None if weight is None else weight.detach().to(torch.float32).contiguous()
         batch = Batch(_indices(target), ignore_index, floats, reduction)
         return compiled(logits.float(), terms, batch, in_place, plain)
-    if terms is not None and _can_run_on_gpu(logits, terms):
+    if terms is not None and _can_run_on_gpu(logits):
         from noiseproof.losses.triton_kernel import on_device  # Triton takes a second to import
 
         return on_device(
@@ -151,13 +151,8 @@ def _quickest(
     return plain(logits)
 
 
-def _can_run_on_gpu(logits: Tensor, terms: tuple[Term, ...]) -> bool:
-    return (
-        TRITON_IS_THERE
-        and logits.is_cuda
-        and logits.dtype in TRITON_DTYPES
-        and not any(term.function in OF_ROW for term in terms)
-    )
+def _can_run_on_gpu(logits: Tensor) -> bool:
+    return TRITON_IS_THERE and logits.is_cuda and logits.dtype in TRITON_DTYPES
 
 
 def _terms_in_memory(

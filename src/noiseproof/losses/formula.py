@@ -69,9 +69,6 @@ PARTS = {"label": 0, "share": 1, "sum": 2}
 SUMMABLE = ("log", "gap", "focal", "power", "negative")
 """Functions that the kernels sum over the classes."""
 
-OF_ROW = ("bitempered", "negative_learning")
-"""Functions of a whole row, which the kernel for GPUs does not know."""
-
 
 class Formula(ABC):
     """A loss of one row, in plain differentiable PyTorch.

@@ -17,24 +17,30 @@ from torch import Tensor
 
 from noiseproof.losses.formula import FUNCTIONS, PARTS, Term
 from noiseproof.losses.fused import differentiate, is_batched
+from noiseproof.losses.triton_terms import (
+    BITEMPERED,
+    GAP,
+    LABEL,
+    LOG,
+    NEGATIVE_LEARNING,
+    SHARE,
+    TINY,
+    log1p,
+    slope_of,
+    value_of,
+)
+from noiseproof.losses.triton_whole_rows import (
+    bitempered,
+    bitempered_slope,
+    negative_learning,
+    negative_learning_slope,
+)
 
-LOG = tl.constexpr(0)
-GAP = tl.constexpr(1)
-FOCAL = tl.constexpr(2)
-POWER = tl.constexpr(3)
-ONE = tl.constexpr(4)
-NEGATIVE = tl.constexpr(5)
-SHIFTED = tl.constexpr(6)
-EXPONENTIAL = tl.constexpr(7)
-TAYLOR = tl.constexpr(8)
-LABEL = tl.constexpr(0)
-SHARE = tl.constexpr(1)
+OF_ROW = tl.constexpr(6)
+"""Numbers kept of each row: max, log of the sum, slopes in l_y, in p, in all, and what the row counts."""
 
-TINY = tl.constexpr(1.42e-14)
-"""eps^2, far below any 1 - p that rounding leaves."""
-
-KEPT = tl.constexpr(5)
-"""Numbers kept of each row before those of the terms: max, log of the sum, slopes in l_y, in p, in all."""
+OF_TERM = tl.constexpr(3)
+"""Numbers kept after them of each term, as far as its gradient needs any."""
 
 LARGEST_BLOCK = 16_384
 """Classes that a program takes at once; a row of more is gone through block by block."""
@@ -57,7 +63,7 @@ def on_device(
 
     A label out of range gives NaN, since nobody looks at it on the device.
     """
-    values: Tensor = _OnDevice.apply(logits, terms, target, ignore_index, weight, in_place, plain)  # type: ignore[no-untyped-call]
+    values: Tensor = _OnDevice.apply(logits, terms, target, ignore_index, weight, in_place, plain)
     if reduction == "none":
         return values
     if reduction == "sum":
@@ -105,7 +111,9 @@ def statistics(
     """Give the values ``(N,)`` and what the gradient needs of each row, all in float32."""
     rows, num_classes = logits.shape
     values = torch.empty(rows, dtype=torch.float32, device=logits.device)
-    kept = torch.empty(rows, KEPT.value + len(terms), dtype=torch.float32, device=logits.device)
+    kept = torch.empty(
+        rows, OF_ROW.value + OF_TERM.value * len(terms), dtype=torch.float32, device=logits.device
+    )
     block = min(triton.next_power_of_2(num_classes), LARGEST_BLOCK)
     if rows == 0:
         return values, kept
@@ -121,7 +129,7 @@ def statistics(
             tuple(float(term.weight) for term in terms),
             **_constants(terms),
             TOWARDS_TOP=tuple(float(term.towards_top) for term in terms),
-            MOVES=any(term.towards_top > 0 for term in terms),
+            FINDS_TOP=any(t.towards_top > 0 or t.function == "negative_learning" for t in terms),
             HAS_WEIGHT=weight is not None,
             BLOCK=block,
             num_warps=_warps(block),
@@ -172,102 +180,7 @@ def _warps(block: int) -> int:
 
 
 @triton.jit
-def _power(u, exponent: tl.constexpr):  # type: ignore[no-untyped-def]
-    if exponent == 0.0:
-        result = u * 0.0 + 1.0
-    elif exponent == 0.5:
-        result = tl.sqrt(u)
-    elif exponent == 1.0:
-        result = u
-    elif exponent == 2.0:
-        result = u * u
-    else:
-        result = tl.exp(exponent * tl.log(u))
-    return result
-
-
-@triton.jit
-def _minus_expm1(x):  # type: ignore[no-untyped-def]
-    """1 - e^x, by its series near 0, where the difference would lose its digits."""
-    series = -x * (1.0 + x / 2.0 * (1.0 + x / 3.0 * (1.0 + x / 4.0 * (1.0 + x / 5.0 * (1.0 + x / 6.0)))))
-    return tl.where(tl.abs(x) < 0.25, series, 1.0 - tl.exp(x))
-
-
-@triton.jit
-def _log1p(x):  # type: ignore[no-untyped-def]
-    """log(1 + x), which has its digits near 0 too, where the rounding of 1 + x cancels."""
-    u = 1.0 + x
-    return tl.where(u == 1.0, x, tl.log(u) * (x / tl.where(u == 1.0, 1.0, u - 1.0)))
-
-
-@triton.jit
-def _value(log_p, p, u, function: tl.constexpr, first: tl.constexpr, second: tl.constexpr):  # type: ignore[no-untyped-def]
-    """h, from log p, p and u = 1 - p."""
-    if function == LOG:
-        value = -log_p
-    elif function == GAP:
-        value = u
-    elif function == FOCAL:
-        value = -log_p * _power(u, first)
-    elif function == POWER:
-        value = _minus_expm1(first * log_p) / first
-    elif function == ONE:
-        value = log_p * 0.0 + 1.0
-    elif function == NEGATIVE:
-        value = second + log_p * _power(u, first)
-        value = tl.where(value < 0.0, 0.0, value)  # no number stays none
-    elif function == SHIFTED:
-        value = _minus_expm1(second * _log1p(-u / (first + 1.0))) / second
-        value *= (first + 1.0) ** second if first > 0.0 else -((-first - 1.0) ** second)
-    elif function == EXPONENTIAL:
-        value = tl.exp(p / -first)
-    elif function == TAYLOR:
-        value = u * 0.0
-        for i in range(0, first):
-            value = u * (value + 1.0 / (first - i))
-    else:
-        log_m = _log1p(u * (first - 1.0))
-        log_rest = _log1p(u * 0.0 - first)
-        of_p = tl.where(p == 0.0, 0.0, p * (log_p - log_m))
-        value = ((1.0 - first) * (of_p - u * log_rest) - first * log_m) / ((first - 1.0) * log_rest)
-    return value
-
-
-@triton.jit
-def _slope(log_p, p, u, function: tl.constexpr, first: tl.constexpr, second: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The derivative of h in log p."""
-    if function == LOG:
-        slope = log_p * 0.0 - 1.0
-    elif function == GAP:
-        slope = -p
-    elif function == FOCAL:
-        slope = first * log_p * p * _power(u, first) / u - _power(u, first)
-    elif function == POWER:
-        slope = -tl.exp(first * log_p)
-    elif function == ONE:
-        slope = log_p * 0.0
-    elif function == NEGATIVE:
-        slope = _power(u, first) - first * log_p * p * _power(u, first) / u
-        slope = tl.where(second + log_p * _power(u, first) <= 0.0, 0.0, slope)
-    elif function == SHIFTED:
-        slope = -p * tl.exp((second - 1.0) * _log1p(-u / (first + 1.0)))
-        slope *= (first + 1.0 if first > 0.0 else -first - 1.0) ** (second - 1.0)
-    elif function == EXPONENTIAL:
-        slope = p / -first * tl.exp(p / -first)
-    elif function == TAYLOR:
-        power = u * 0.0 + 1.0
-        for _ in range(0, first):
-            power = power * u
-        slope = power - 1.0
-    else:
-        log_m = _log1p(u * (first - 1.0))
-        of_p = tl.where(p == 0.0, 0.0, p * (log_p - log_m))
-        slope = -p - of_p / _log1p(u * 0.0 - first)
-    return slope
-
-
-@triton.jit
-def _statistics(  # type: ignore[no-untyped-def]
+def _statistics(
     logits,
     target,
     class_weight,
@@ -281,7 +194,7 @@ def _statistics(  # type: ignore[no-untyped-def]
     FIRST: tl.constexpr,
     SECOND: tl.constexpr,
     TOWARDS_TOP: tl.constexpr,
-    MOVES: tl.constexpr,
+    FINDS_TOP: tl.constexpr,
     HAS_WEIGHT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
@@ -299,10 +212,11 @@ def _statistics(  # type: ignore[no-untyped-def]
         inside = k < num_classes
         z = tl.load(logits + k, mask=inside, other=-float("inf")).to(tl.float32)
         higher = tl.maximum(top, tl.max(z, 0))
+        base = tl.where(higher == -float("inf"), 0.0, higher)
         if start > 0:
-            total *= tl.exp(top - higher)
-            sum_x += start * (top - higher)
-        x = z - higher
+            total *= tl.exp(top - base)
+            sum_x += start * (top - base)
+        x = z - base
         total += tl.sum(tl.where(inside, tl.exp(x), 0.0), 0)
         sum_x += tl.sum(tl.where(inside, x, 0.0), 0)
         top = higher
@@ -314,16 +228,15 @@ def _statistics(  # type: ignore[no-untyped-def]
     p = e / total
     u = tl.maximum((total - e) / total, TINY)
 
-    is_top = False
-    if MOVES:
+    first_top = num_classes
+    if FINDS_TOP:
         # the first of equal classes is the top one
-        first_top = num_classes
         for start in range(0, num_classes, BLOCK):
             k = start + tl.arange(0, BLOCK)
             inside = k < num_classes
             z = tl.load(logits + k, mask=inside, other=-float("inf")).to(tl.float32)
             first_top = tl.minimum(first_top, tl.min(tl.where(inside & (z == top), k, num_classes), 0))
-        is_top = label == first_top
+    is_top = label == first_top
 
     value = 0.0
     of_label = 0.0
@@ -333,61 +246,81 @@ def _statistics(  # type: ignore[no-untyped-def]
     if HAS_WEIGHT:
         factor = tl.load(class_weight + label).to(tl.float32)
     factor = tl.where(y == ignore_index, 0.0, factor)
-    kept += row * (KEPT + len(FUNCTION))
+    kept += row * (OF_ROW + OF_TERM * len(FUNCTION))
     for i in tl.static_range(len(FUNCTION)):
-        l_i = log_p
-        p_i = p
-        u_i = u
-        inner = 1.0
-        if TOWARDS_TOP[i] > 0.0:
-            # p' = (p + m e_top) / (m + 1), and the derivative of log p' in log p
-            m = TOWARDS_TOP[i]
-            inner = tl.where(is_top, p / (p + m), 1.0)
-            p_i = tl.where(is_top, p + m, p) / (m + 1.0)
-            u_i = tl.maximum(tl.where(is_top, u, u + m) / (m + 1.0), TINY)
-            l_i = tl.where(is_top, _log1p(-u / (m + 1.0)), log_p - _log1p(log_p * 0.0 + m))
-        h = _value(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i])
-        slope = _slope(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i]) * inner
-        of_slopes = 0.0
-        if PART[i] == LABEL:
+        of_term = kept + OF_ROW + OF_TERM * i
+        if FUNCTION[i] == BITEMPERED:
+            h, spike, x_i, of_E = bitempered(
+                logits, label, num_classes, top, log_total, FIRST[i], SECOND[i], BLOCK
+            )
             value += weights[i] * h
-            of_label += weights[i] * slope
-            of_p -= weights[i] * slope
+            of_label -= weights[i] * spike
+            tl.store(of_term, tl.where(factor == 0.0, 0.0, weights[i] * factor))
+            tl.store(of_term + 1, x_i)
+            tl.store(of_term + 2, of_E)
+        elif FUNCTION[i] == NEGATIVE_LEARNING:
+            h, slopes, log_others = negative_learning(
+                logits, label, num_classes, top, log_total, first_top, BLOCK
+            )
+            value += weights[i] * h
+            of_p -= weights[i] * slopes
+            tl.store(of_term, tl.where(factor == 0.0, 0.0, weights[i] * factor))
+            tl.store(of_term + 1, log_others)
+            tl.store(of_term + 2, first_top.to(tl.float32, bitcast=True))
         else:
-            all_h = 0.0
-            all_slopes = 0.0
-            if FUNCTION[i] == LOG:
-                all_h = num_classes * log_total - sum_x
-                all_slopes = -1.0 * num_classes
-            elif FUNCTION[i] == GAP:
-                all_h = num_classes - 1.0
+            l_i = log_p
+            p_i = p
+            u_i = u
+            inner = 1.0
+            if TOWARDS_TOP[i] > 0.0:
+                # p' = (p + m e_top) / (m + 1), and the derivative of log p' in log p
+                m = TOWARDS_TOP[i]
+                inner = tl.where(is_top, p / (p + m), 1.0)
+                p_i = tl.where(is_top, p + m, p) / (m + 1.0)
+                u_i = tl.maximum(tl.where(is_top, u, u + m) / (m + 1.0), TINY)
+                l_i = tl.where(is_top, log1p(-u / (m + 1.0)), log_p - log1p(log_p * 0.0 + m))
+            h = value_of(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i])
+            slope = slope_of(l_i, p_i, u_i, FUNCTION[i], FIRST[i], SECOND[i]) * inner
+            of_slopes = 0.0
+            if PART[i] == LABEL:
+                value += weights[i] * h
+                of_label += weights[i] * slope
+                of_p -= weights[i] * slope
             else:
-                for start in range(0, num_classes, BLOCK):
-                    k = start + tl.arange(0, BLOCK)
-                    inside = k < num_classes
-                    z = tl.load(logits + k, mask=inside, other=0.0).to(tl.float32)
-                    log_p_k = z - top - log_total
-                    p_k = tl.exp(log_p_k)
-                    u_k = tl.maximum(1.0 - p_k, TINY)
-                    h_k = _value(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
-                    slope_k = _slope(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
-                    all_h += tl.sum(tl.where(inside, h_k, 0.0), 0)
-                    all_slopes += tl.sum(tl.where(inside, slope_k, 0.0), 0)
-            of_sum = 0.0
-            if PART[i] == SHARE:
-                value += weights[i] * h / all_h
-                of_label += weights[i] * slope / all_h
-                of_p -= weights[i] * slope / all_h
-                of_sum = -weights[i] * h / (all_h * all_h)
-            else:
-                value += weights[i] * all_h
-                of_sum += weights[i]
-            if FUNCTION[i] == LOG:
-                of_all -= of_sum
-            elif FUNCTION[i] != GAP:
-                of_slopes = of_sum
-            of_p -= of_sum * all_slopes
-        tl.store(kept + KEPT + i, tl.where(factor == 0.0, 0.0, of_slopes * factor))
+                all_h = 0.0
+                all_slopes = 0.0
+                if FUNCTION[i] == LOG:
+                    all_h = num_classes * log_total - sum_x
+                    all_slopes = -1.0 * num_classes
+                elif FUNCTION[i] == GAP:
+                    all_h = num_classes - 1.0
+                else:
+                    for start in range(0, num_classes, BLOCK):
+                        k = start + tl.arange(0, BLOCK)
+                        inside = k < num_classes
+                        z = tl.load(logits + k, mask=inside, other=0.0).to(tl.float32)
+                        log_p_k = z - top - log_total
+                        p_k = tl.exp(log_p_k)
+                        u_k = tl.maximum(1.0 - p_k, TINY)
+                        h_k = value_of(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
+                        slope_k = slope_of(log_p_k, p_k, u_k, FUNCTION[i], FIRST[i], SECOND[i])
+                        all_h += tl.sum(tl.where(inside, h_k, 0.0), 0)
+                        all_slopes += tl.sum(tl.where(inside, slope_k, 0.0), 0)
+                of_sum = 0.0
+                if PART[i] == SHARE:
+                    value += weights[i] * h / all_h
+                    of_label += weights[i] * slope / all_h
+                    of_p -= weights[i] * slope / all_h
+                    of_sum = -weights[i] * h / (all_h * all_h)
+                else:
+                    value += weights[i] * all_h
+                    of_sum += weights[i]
+                if FUNCTION[i] == LOG:
+                    of_all -= of_sum
+                elif FUNCTION[i] != GAP:
+                    of_slopes = of_sum
+                of_p -= of_sum * all_slopes
+            tl.store(of_term, tl.where(factor == 0.0, 0.0, of_slopes * factor))
     value = tl.where(in_range | (y == ignore_index), value, float("nan"))
     tl.store(values + row, tl.where(factor == 0.0, 0.0, value * factor))
     tl.store(kept, top)
@@ -395,10 +328,11 @@ def _statistics(  # type: ignore[no-untyped-def]
     tl.store(kept + 2, tl.where(factor == 0.0, 0.0, of_label * factor))
     tl.store(kept + 3, tl.where(factor == 0.0, 0.0, of_p * factor))
     tl.store(kept + 4, tl.where(factor == 0.0, 0.0, of_all * factor))
+    tl.store(kept + 5, factor)
 
 
 @triton.jit
-def _gradient(  # type: ignore[no-untyped-def]
+def _gradient(
     logits,
     target,
     kept,
@@ -416,16 +350,26 @@ def _gradient(  # type: ignore[no-untyped-def]
     k = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = k < num_classes
     z = tl.load(logits + row * num_classes + k, mask=inside, other=0.0).to(tl.float32)
-    kept += row * (KEPT + len(FUNCTION))
-    log_p = z - tl.load(kept) - tl.load(kept + 1)
+    label = tl.load(target + row)
+    kept += row * (OF_ROW + OF_TERM * len(FUNCTION))
+    top = tl.load(kept)
+    log_total = tl.load(kept + 1)
+    log_p = z - top - log_total
     p = tl.exp(log_p)
-    slope = tl.load(kept + 3) * p + tl.load(kept + 4)
+    slope = tl.load(kept + 3) * p + tl.load(kept + 4) + tl.where(k == label, tl.load(kept + 2), 0.0)
     for i in tl.static_range(len(FUNCTION)):
-        if (PART[i] != LABEL) and (FUNCTION[i] > GAP):
+        of_term = kept + OF_ROW + OF_TERM * i
+        if FUNCTION[i] == BITEMPERED:
+            of_E = tl.load(of_term + 2)
+            x_i = tl.load(of_term + 1)
+            slope += tl.load(of_term) * bitempered_slope(z, top, log_total, x_i, of_E, FIRST[i], SECOND[i])
+        elif FUNCTION[i] == NEGATIVE_LEARNING:
+            first_top = tl.load(of_term + 2).to(tl.int32, bitcast=True)
+            log_others = tl.load(of_term + 1)
+            slope += tl.load(of_term) * negative_learning_slope(z - top, p, k, label, first_top, log_others)
+        elif (PART[i] != LABEL) and (FUNCTION[i] > GAP):
             u = tl.maximum(1.0 - p, TINY)
-            slope += tl.load(kept + KEPT + i) * _slope(log_p, p, u, FUNCTION[i], FIRST[i], SECOND[i])
-    slope += tl.where(k == tl.load(target + row), tl.load(kept + 2), 0.0)
+            slope += tl.load(of_term) * slope_of(log_p, p, u, FUNCTION[i], FIRST[i], SECOND[i])
     # a row that counts nothing has no gradient, even where its probabilities are no numbers
-    idle = (tl.load(kept + 2) == 0.0) & (tl.load(kept + 3) == 0.0) & (tl.load(kept + 4) == 0.0)
-    slope = tl.where(idle, 0.0, slope * tl.load(upstream + row * upstream_stride))
+    slope = tl.where(tl.load(kept + 5) == 0.0, 0.0, slope * tl.load(upstream + row * upstream_stride))
     tl.store(result + row * num_classes + k, slope.to(result.dtype.element_ty), mask=inside)

@@ -131,7 +131,7 @@ def _focal_against(log_p: Tensor, q: Tensor, gamma: float) -> Tensor:
 def _focal_slope(log_p: Tensor, gamma: float) -> Tensor:
     # d/dl of -l (1 - e^l)^gamma
     u = _one_minus_p(log_p)
-    return gamma * log_p * log_p.exp() * u ** (gamma - 1) - u**gamma
+    return gamma * _finite(log_p) * log_p.exp() * u ** (gamma - 1) - u**gamma
 
 
 def _relative_focal_loss(log_p: Tensor, gamma: float) -> Tensor:
@@ -142,7 +142,12 @@ def _relative_focal_loss(log_p: Tensor, gamma: float) -> Tensor:
 def _one_minus_p(log_p: Tensor) -> Tensor:
     # Clamped far below the smallest 1 - p that rounding leaves: for gamma < 1 the derivative of u**gamma
     # is infinite at u = 0, and infinity times the vanishing log p would be NaN.
-    return minus_expm1(log_p).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
+    return minus_expm1(_finite(log_p)).clamp(min=torch.finfo(log_p.dtype).eps ** 2)
+
+
+def _finite(log_p: Tensor) -> Tensor:
+    # p log p is 0, not NaN, for a class that is ruled out
+    return log_p.clamp(min=torch.finfo(log_p.dtype).min)
 
 
 def _normalized_focal_loss(log_p: Tensor, target: Tensor, gamma: float) -> Tensor:

@@ -30,7 +30,7 @@ def label_smoothing(
     0.3269
     """
     _check_epsilon(epsilon)
-    return evaluate(SmoothedCrossEntropy(epsilon), logits, target, **options)
+    return evaluate(_smoothed_cross_entropy(epsilon), logits, target, **options)
 
 
 class LabelSmoothing(FormulaLoss):
@@ -52,7 +52,7 @@ class LabelSmoothing(FormulaLoss):
 
     def formula(self) -> RowFormula:
         """Give cross entropy against the smoothed label, on the row's statistics."""
-        return SmoothedCrossEntropy(self.epsilon)
+        return _smoothed_cross_entropy(self.epsilon)
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Evaluate the formula for every class as the label."""
@@ -76,6 +76,11 @@ class LabelSmoothing(FormulaLoss):
             class_sum=None,
             asymmetry=None if smoothed else 0.0,
         )
+
+
+def _smoothed_cross_entropy(epsilon: float) -> RowFormula:
+    # 0 times the sum would be no number where a class is ruled out
+    return SmoothedCrossEntropy(epsilon) if epsilon > 0 else CROSS_ENTROPY
 
 
 @dataclass(eq=False)

@@ -51,7 +51,7 @@ INLINE double power_of(double base, double exponent) {
 INLINE double focal_of(struct point at, double gamma, double *slope) {
     /* where p rounds to 1, l is 0 too, and no power of an underflowed 1 - p must make that undefined */
     double u = at.gap > 1e-300 ? at.gap : 1e-300, power = power_of(u, gamma);
-    *slope = gamma * at.l * at.p * power / u - power;
+    *slope = (at.p > 0 ? gamma * at.l * at.p * power / u : 0) - power;
     return -at.l * power;
 }
 
@@ -71,7 +71,7 @@ INLINE double value_and_slope(int32_t function, double first, double second, str
         return focal_of(at, first, slope);
     case NEGATIVE: { /* `second` as the sums have it, so that a label that is all of a sum has a share of 1 */
         double value = (float)second - focal_of(at, first, slope);
-        *slope = value > 0 ? -*slope : 0 * value;
+        *slope = value <= 0 ? 0 : -*slope;
         return value < 0 ? 0 : value;
     }
     case POWER: {
@@ -134,11 +134,11 @@ INLINE float class_value(int32_t function, enum exponent exponent, float first, 
         float gap = 1.0f - p, u = gap < tiny ? tiny : gap;
         float w = power_less_1(exponent, u, first);
         value *= w * u;
-        *slope = w * (first * l * p - gap);
+        *slope = w * ((p > 0 ? first * l * p : 0) - gap);
     }
     if (function == NEGATIVE) {
         value = second - value;
-        *slope = value > 0 ? -*slope : 0 * value;
+        *slope = value <= 0 ? 0 : -*slope;
         value = value < 0 ? 0 : value;
     }
     return value;

@@ -17,7 +17,7 @@ INLINE double tempered_partition(const float *restrict z, float top, float s, in
             float some = 0, some_slope = 0;
 #pragma omp simd reduction(+ : some, some_slope)
             for (int64_t k = start; k < stop; k++) {
-                float t = start_at + s * (top - z[k]), u = exp_of(power * log1p_of(t));
+                float t = start_at + s * (top - z[k]), u = t > 3e38f ? 0 : exp_of(power * log1p_of(t));
                 some += u;
                 some_slope += u / (1.0f + t);
             }
@@ -38,8 +38,9 @@ INLINE void temper_chunk(int is_tempered, const float *restrict z, float *restri
 #pragma omp simd reduction(+ : some_E, some_G, some)
     for (int64_t k = start; k < stop; k++) {
         float t = is_tempered ? from + s * (top - z[k]) : 0.0f;
-        t = t > 3e38f ? 3e38f : t; /* of a class that is ruled out: times 0, it must be 0 */
-        float log_u = is_tempered ? power * log1p_of(t) : z[k] - top - log_sum;
+        int is_out = z[k] < -3e38f; /* a class that is ruled out: its u is 0, and so is what is 0 times its log u */
+        t = is_out ? 0 : t;
+        float log_u = is_out ? -3e38f : is_tempered ? power * log1p_of(t) : z[k] - top - log_sum;
         float u_to_q = exp_of(q * log_u);
         E[k] = exp_of((1.0f + s) * log_u);
         G[k] = E[k] * u_to_q;
