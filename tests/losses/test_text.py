@@ -203,7 +203,7 @@ def test_a_normalized_sum_of_normalized_losses_reads_back(weights: list[float]) 
         ("(" * 150 + "ce" + ")" * 150 + "+", "cannot be read"),
         ("", "a loss text is empty; expected one such as 'ce' or 'nce+mae'"),
         (" \n\t", "a loss text is empty"),
-        ("ce" + " " * 1000, "a loss text may have 1000 characters, got 1002: 'ce "),
+        ("ce" + " " * 1000, "a loss text may have at most 1000 characters, got 1002: 'ce "),
         (None, "a loss text must be a string such as 'nce+mae', got None"),
         (b"ce", "a loss text must be a string such as 'nce+mae', got b'ce'"),
         (["ce", "mae"], "a loss text must be a string such as 'nce+mae', got ['ce', 'mae']"),

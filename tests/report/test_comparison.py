@@ -141,7 +141,7 @@ def test_a_report_on_cifar10_has_the_comparison(tmp_path: Path, make_record: Mak
     expected = sum(abs(50 - value) for value in study) / 3
     report = (tmp_path / "report" / "report.md").read_text()
     assert f"3 cells are in both. Mean absolute difference: {expected:.2f} points" in report
-    assert "hold in both" in report
+    assert "hold both here and in the study's tables" in report
     assert len((tmp_path / "report" / "comparison.csv").read_text().splitlines()) == 4
     assert load_results(tmp_path).accuracy("CE", "symmetric", 0.4) == 50
 
@@ -151,5 +151,5 @@ def test_a_report_on_other_data_has_none(tmp_path: Path, make_record: MakeRecord
     archive.make()
     archive.add(make_record("ce", "symmetric:0.4"))
     write_report(tmp_path)
-    assert "Beside the study" not in (tmp_path / "report" / "report.md").read_text()
+    assert "Beside what was published" not in (tmp_path / "report" / "report.md").read_text()
     assert not (tmp_path / "report" / "comparison.csv").exists()

@@ -119,7 +119,7 @@ def test_a_report_and_its_comparison_use_the_source_that_belongs_to_them(
     assert [entry.study for (entry,) in made.entries] == [40, 41.5]
     text = (archive.folder / "report" / "report.md").read_text()
     assert "2 cells are in both. Mean absolute difference: 10.75 points" in text
-    assert "The study: made_up." in text
+    assert "Published: made_up." in text
 
 
 @pytest.mark.parametrize("name", ["ma2020_cifar10", "ma2020_cifar100"])

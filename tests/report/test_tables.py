@@ -120,7 +120,7 @@ def test_the_studys_value_stands_beside_ours_on_the_same_data_alone() -> None:
         assert ce.study == expected
         assert mae.study is None  # the study has no such row
         assert entry_text(made, ce) == ("80.00 (83.83)" if expected else "80.00")
-        assert ("In brackets: the study's value." in made.notes) == (expected is not None)
+        assert ("In brackets: the published value." in made.notes) == (expected is not None)
 
 
 def test_a_rate_that_the_study_has_not_stands_alone() -> None:

@@ -303,7 +303,7 @@ def test_what_is_written_reads_back() -> None:
         ('"none"', '"none:0.2"', ["'none' takes no rate"]),
         ('"none"', '"symmetric:0.20"', ["'symmetric:0.20' is there twice"]),
         # seeds
-        ("[3, 1]", "[3, 3]", ["'seeds'", "'3' is there twice"]),
+        ("[3, 1]", "[3, 3]", ["'seeds'", "3 is there twice"]),
         ("[3, 1]", "[3, -1]", ["'seeds.1'", "greater than or equal to 0, got -1"]),
         ("[3, 1]", "[3, 1.5]", ["'seeds.1'", "got 1.5"]),
         ("[3, 1]", "3", ["'seeds'", "got 3"]),

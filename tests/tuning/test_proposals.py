@@ -125,3 +125,18 @@ def test_without_optuna_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(NoiseproofError, match=r"^tuning needs Optuna: pip install 'noiseproof\[tune\]'$"):
         propose(search, [], 1)
+
+
+def test_a_batch_repeats_nothing_of_the_one_before(search: Search) -> None:
+    first = propose(search, [], 8)
+    second = propose(search, trials(search, first, [0.5] * 8), 8)
+    assert not any(values in first for values in second)
+
+
+def test_pairs_are_drawn_of_the_names_that_matter_most_alone(study: Study) -> None:
+    from noiseproof.tuning.figures import MOST_PAIRS, figures
+
+    wide = Search.of(study, "a*nce + b*mae + c*rce + d*gce(q=q)")  # five names make ten pairs
+    proposed = propose(wide, [], 8)
+    drawn = dict(figures(wide, trials(wide, proposed, [0.1 * i for i in range(8)])))
+    assert len(drawn["pairs"].axes) == MOST_PAIRS + 1  # and the bar of colours

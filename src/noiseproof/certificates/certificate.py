@@ -112,8 +112,8 @@ def certify(loss: AnyLoss | str, num_classes: int = 10) -> Certificate:
     ``loss``: a `noiseproof.losses.Loss` or its text, or any ``(logits, target) -> values`` in PyTorch, such
     as your own `torch.nn.Module`, of one value a sample or of one number. ``num_classes`` K from 2 to 1000.
     In float64 on the CPU; the same answer each time. An infimum or supremum is the best that an optimiser
-    found
-    from extreme and random logits: a bound that is not tight can't be ruled out, a violation is certain.
+    found from extreme and random logits: the true one may lie further out, so a claimed bound
+    may be refuted for certain, but never proved.
 
     Raises:
         NoiseproofError: the text is no loss, K is out of range, or the loss gives no numbers.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,7 +12,7 @@ from noiseproof.errors import NoiseproofError, did_you_mean
 
 if TYPE_CHECKING:
     from noiseproof.data import Dataset
-    from noiseproof.study import Outcome, Study
+    from noiseproof.study import OnEpoch, Outcome, Study
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as a shell gives it."""
@@ -41,11 +42,10 @@ def conduct_live(
     from noiseproof.study import conduct
     from noiseproof.tracking import TensorBoard
 
-    more: dict[str, Any] = {} if dataset is None else {"dataset": dataset}
-    if tensorboard is not None:
-        more["on_epoch"] = TensorBoard(tensorboard)
+    on_epoch: OnEpoch = (lambda *_: None) if tensorboard is None else TensorBoard(tensorboard)
+    conduct_there = conduct_on_ray if on == "ray" else partial(conduct, dataset=dataset)
     with Interruption() as interruption, ProgressDisplay() as display:
-        return (conduct if on == "here" else conduct_on_ray)(
+        return conduct_there(
             study,
             out,
             device=device,
@@ -53,7 +53,7 @@ def conduct_live(
             time_budget=budget,
             interrupted=interruption.requested,
             on_progress=display.show,
-            **more,
+            on_epoch=on_epoch,
         )
 
 

@@ -53,18 +53,17 @@ def show_report(report: Report) -> None:
 def show_run(record: Record, path: Path) -> None:
     """Print what came of one run."""
     history = record.history
-    if record.noise.achieved_rate is None:
-        lines = ["wrong labels: not known, since the clean ones are not"]
-    else:
-        lines = [f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}"]
     if record.test_accuracy is None or record.best is None:
-        lines.insert(0, f"out of memory after {len(history)} epochs: the run does not fit the device")
+        lines = [f"out of memory after {len(history)} epochs: the run does not fit the device"]
     else:
-        lines.insert(
-            0,
+        lines = [
             f"test accuracy {100 * record.test_accuracy:.2f} % after epoch {len(history)} (best, for"
-            f" comparison: {100 * record.best.test_accuracy:.2f} % after epoch {record.best.epoch})",
-        )
+            f" comparison: {100 * record.best.test_accuracy:.2f} % after epoch {record.best.epoch})"
+        ]
+    if record.noise.achieved_rate is None:
+        lines.append("wrong labels: not known, since the clean ones are not")
+    else:
+        lines.append(f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}")
     if history.memorized and history.memorized[-1] is not None and history.recovered[-1] is not None:
         lines.append(
             f"of these, {100 * history.memorized[-1]:.2f} % were memorized and"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from noiseproof.data.dataset import Dataset, Images
 from noiseproof.data.statistics import channel_statistics
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
+from noiseproof.noise.transition import check_class_map
 
 Labels = NDArray[np.int64]
 
@@ -193,13 +194,10 @@ def _looked_up(name: str, part: str, texts: NDArray[Any], names: tuple[str, ...]
 
 
 def _checked_map(name: str, class_map: Mapping[int, int], num_classes: int) -> dict[int, int]:
-    for clean, noisy in class_map.items():
-        is_index = all(isinstance(k, int | np.integer) and 0 <= k < num_classes for k in (clean, noisy))
-        if not is_index or clean == noisy:
-            _fail(
-                name,
-                f"a class map must lead to another class of 0..{num_classes - 1}, got {clean} -> {noisy}",
-            )
+    try:
+        check_class_map(class_map, num_classes=num_classes)
+    except NoiseproofError as error:
+        _fail(name, str(error))
     return {int(clean): int(noisy) for clean, noisy in class_map.items()}
 
 

@@ -68,7 +68,7 @@ CLEAN = "clean_label"
 """The key of the data set's own labels, by which the order is checked."""
 
 
-def load_human_labels(dataset: Dataset, variant: str, data_dir: Path | None = None) -> Labels:
+def load_human_labels(dataset: Dataset, variant: str, data_dir: Path | str | None = None) -> Labels:
     """Load what people called the training images: ``(N,)``, in 0..K-1, in the order of ``dataset``.
 
     For ``cifar10`` the variants are ``aggregate`` (a majority of three, 9 % wrong), ``random1``, ``random2``,
@@ -87,7 +87,7 @@ def load_human_labels(dataset: Dataset, variant: str, data_dir: Path | None = No
         raise NoiseproofError(
             f"{dataset.name} has no human labels {variant!r}; {did_you_mean(variant, source.keys)}"
         )
-    path = _found(source, data_dir) or download(
+    path = _found(source, None if data_dir is None else Path(data_dir)) or download(
         f"{URL}/{source.file}",
         source.file,
         f"sha256:{source.sha256}",

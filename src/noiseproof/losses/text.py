@@ -84,7 +84,8 @@ class Reader:
             raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {given}")
         if len(self.text) > LONGEST_TEXT:
             raise NoiseproofError(
-                f"a loss text may have {LONGEST_TEXT} characters, got {len(self.text)}: {self.text[:40]!r}..."
+                f"a loss text may have at most {LONGEST_TEXT} characters,"
+                f" got {len(self.text)}: {self.text[:40]!r}..."
             )
         if not self.text.strip():
             raise NoiseproofError("a loss text is empty; expected one such as 'ce' or 'nce+mae'")

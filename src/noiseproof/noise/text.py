@@ -93,7 +93,7 @@ def parse(text: str) -> Noise:
         raise NoiseproofError(f"a noise text must be a string such as 'symmetric:0.4', got {shown(text)}")
     if len(text) > LONGEST_TEXT:
         raise NoiseproofError(
-            f"a noise text may have {LONGEST_TEXT} characters, got {len(text)}: {text[:40]!r}..."
+            f"a noise text may have at most {LONGEST_TEXT} characters, got {len(text)}: {text[:40]!r}..."
         )
     kind, colon, level = (part.strip() for part in text.strip().partition(":"))
     kind = kind.lower()

@@ -45,12 +45,8 @@ def asymmetric(num_classes: int, rate: float, mapping: Mapping[int, int]) -> Mat
     _check_num_classes(num_classes)
     check_rate(rate)
     matrix = np.eye(num_classes)
+    check_class_map(mapping, num_classes=num_classes)
     for clean, noisy in mapping.items():
-        is_index = all(isinstance(k, int | np.integer) and not isinstance(k, bool) for k in (clean, noisy))
-        if not is_index or not (0 <= clean < num_classes and 0 <= noisy < num_classes) or clean == noisy:
-            raise NoiseproofError(
-                f"a class map must lead to another class of 0..{num_classes - 1}, got {clean} -> {noisy}"
-            )
         matrix[clean, clean] = 1 - rate
         matrix[clean, noisy] = rate
     return matrix
@@ -92,6 +88,19 @@ def check_transition_matrix(matrix: ArrayLike) -> Matrix:
             hint = "; is it transposed?" if np.allclose(checked.sum(axis=0), 1) else ""
             raise NoiseproofError(f"row {row} of the transition matrix sums to {total:.10g}, not 1{hint}")
     return checked
+
+
+def check_class_map(class_map: Mapping[int, int], *, num_classes: int) -> None:
+    """Raise `NoiseproofError` unless each class of ``class_map`` leads to another one, both in 0..K-1."""
+    for clean, noisy in class_map.items():
+        is_index = all(
+            isinstance(k, int | np.integer) and not isinstance(k, bool) and 0 <= k < num_classes
+            for k in (clean, noisy)
+        )
+        if not is_index or clean == noisy:
+            raise NoiseproofError(
+                f"a class map must lead to another class of 0..{num_classes - 1}, got {clean} -> {noisy}"
+            )
 
 
 def check_rate(rate: float) -> None:

@@ -91,7 +91,7 @@ def overfitting_begins_half_way(results: Results) -> tuple[bool, str]:
     }
     return (
         all(0.3 <= peak <= 0.7 for row in peaks.values() for peak in row),
-        _by_rate("peak at this fraction of the epochs", peaks, digits=2),
+        _by_rate("peak at this fraction of the epochs", peaks),
     )
 
 
@@ -273,7 +273,7 @@ def _lead(results: Results, leaders: tuple[str, ...], kind: str) -> tuple[bool, 
     return holds, "top at " + "; ".join(found)
 
 
-def _by_rate(what: str, rows: dict[str, list[float]], digits: int = 2) -> str:
+def _by_rate(what: str, rows: dict[str, list[float]]) -> str:
     return f"{what} by rate: " + "; ".join(
-        f"{loss} " + ", ".join(f"{value:.{digits}f}" for value in row) for loss, row in rows.items()
+        f"{loss} " + ", ".join(f"{value:.2f}" for value in row) for loss, row in rows.items()
     )

@@ -6,14 +6,13 @@ results that differ in one of them are compared on the cells that all of them ha
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from noiseproof.files import csv_text
 from noiseproof.noise import Noise
 from noiseproof.report.results import Results
 
@@ -100,11 +99,11 @@ def to_markdown(comparison: Comparison) -> str:
     """Give the comparison as a section of a report."""
     rank = comparison.mean_rank_correlation
     lines = [
-        "## Beside the study",
+        "## Beside what was published",
         "",
         f"{comparison.num_cells} cells are in both. Mean absolute difference:"
         f" {comparison.mean_absolute_difference:.2f} points; rank correlation over the losses, mean of the"
-        f" columns: {_number(rank)}. The study: {comparison.citation}.",
+        f" columns: {_number(rank)}. Published: {comparison.citation}.",
         "",
         "| noise | cells | mean absolute difference | mean difference | rank correlation |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -119,13 +118,14 @@ def to_markdown(comparison: Comparison) -> str:
 
 def to_csv(comparison: Comparison) -> str:
     """Give every cell: loss, noise, ours, study's, difference."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["loss", "noise", "ours", "study", "difference"])
-    for column in comparison.columns:
-        for loss, ours, study in column.cells:
-            writer.writerow([loss, column.noise, f"{ours:.4f}", f"{study:.4f}", f"{ours - study:+.4f}"])
-    return buffer.getvalue()
+    return csv_text(
+        ["loss", "noise", "ours", "study", "difference"],
+        (
+            [loss, column.noise, f"{ours:.4f}", f"{study:.4f}", f"{ours - study:+.4f}"]
+            for column in comparison.columns
+            for loss, ours, study in column.cells
+        ),
+    )
 
 
 def bare_name(label: str) -> str:

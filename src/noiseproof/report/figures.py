@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from noiseproof.noise import Noise
-from noiseproof.report.results import Curve, Results, mean_curve
+from noiseproof.report.results import Curve, Measure, Results, mean_curve
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -26,8 +26,7 @@ FORMATS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
 FIRST_FIGURE = {"symmetric": 1, "asymmetric": 3}
 """Number of the first figure of a kind of noise."""
 
-Curves = Literal["test", "memorized"]
-AXIS = {"test": "test accuracy (%)", "memorized": "wrong labels predicted as given (%)"}
+AXIS: dict[Measure, str] = {"test": "test accuracy (%)", "memorized": "wrong labels predicted as given (%)"}
 
 
 def figures(results: Results) -> Iterator[tuple[str, Figure]]:
@@ -50,7 +49,7 @@ def _memorize(results: Results, kind: str) -> bool:
     return any(any(cell.memorized) for (_, setting), cell in results.cells.items() if setting.kind == kind)
 
 
-def curves_by_setting(results: Results, losses: Sequence[str], kind: str, curves: Curves) -> Figure:
+def curves_by_setting(results: Results, losses: Sequence[str], kind: str, measure: Measure) -> Figure:
     """Draw curves by epoch, mean and standard deviation over seeds, a panel for each noise setting."""
     from matplotlib.figure import Figure
 
@@ -63,7 +62,7 @@ def curves_by_setting(results: Results, losses: Sequence[str], kind: str, curves
     for panel, setting in zip(panels, settings, strict=False):
         for i, loss in enumerate(losses):
             cell = results.cells.get((loss, setting))
-            drawn = () if cell is None else cell.curves if curves == "test" else cell.memorized
+            drawn = () if cell is None else cell.by_epoch(measure)
             if any(drawn):
                 handles[loss] = _draw(panel, drawn, COLOURS[i % len(COLOURS)], DASHES[i // 2 % len(DASHES)])
         panel.set_title(_title(setting), fontsize=9)
@@ -74,7 +73,7 @@ def curves_by_setting(results: Results, losses: Sequence[str], kind: str, curves
     for unused in panels[len(settings) :]:
         unused.set_axis_off()
     figure.supxlabel("epoch", fontsize=9)
-    figure.supylabel(AXIS[curves], fontsize=9)
+    figure.supylabel(AXIS[measure], fontsize=9)
     if handles:
         figure.legend(
             handles.values(), handles.keys(), loc="outside upper center", ncols=4, frameon=False, fontsize=9

@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from typing import Literal
 
 from noiseproof import losses, noise
 from noiseproof.errors import NoiseproofError, did_you_mean
@@ -22,6 +23,10 @@ SOURCES = resources.files("noiseproof.report") / "published"
 
 TIE = 1e-9
 """Points of accuracy within which two means are equal: their last bits depend on the order of the terms."""
+
+
+Measure = Literal["test", "memorized"]
+"""What a curve shows by epoch: test accuracy, or the share of wrong labels predicted as given."""
 
 
 class MissingResultError(LookupError):
@@ -40,6 +45,10 @@ class Cell:
     memorized: tuple[Curve, ...] = ()
     diverged: int = 0
     published_std: float | None = None
+
+    def by_epoch(self, measure: Measure) -> tuple[Curve, ...]:
+        """Curves of a measure, one for each run; none if they are not known."""
+        return self.curves if measure == "test" else self.memorized
 
     @property
     def mean(self) -> float:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import dataclass
 
+from noiseproof.files import csv_text
 from noiseproof.noise import Noise
 from noiseproof.report.results import TIE, Results
 
@@ -64,7 +63,7 @@ class Table:
         if self.runs_per_cell > 1:
             notes[0] += f" Mean ± standard deviation over {self.runs_per_cell} seeds."
         if any(entry.study is not None for entry in entries):
-            notes.append("In brackets: the study's value.")
+            notes.append("In brackets: the published value.")
         planned, there = self.runs_per_cell * len(entries), sum(entry.runs for entry in entries)
         unfit = sum(entry.out_of_memory for entry in entries)
         if there + unfit < planned:
@@ -100,13 +99,13 @@ def table(results: Results, kind: str, *, name: str, study: Results | None = Non
 
 def to_csv(table: Table) -> str:
     """Columns ``loss``, then ``0.2``, ``0.2_std``, ... in percent; empty where missing."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["loss", *(name for header in table.headers for name in (header, f"{header}_std"))])
-    for loss, entries in table.rows:
+
+    def row(loss: str, entries: tuple[Entry, ...]) -> list[str]:
         values = (value for entry in entries for value in (entry.mean, entry.std))
-        writer.writerow([loss, *("" if value is None else f"{value:.2f}" for value in values)])
-    return buffer.getvalue()
+        return [loss, *("" if value is None else f"{value:.2f}" for value in values)]
+
+    header = ["loss", *(name for header in table.headers for name in (header, f"{header}_std"))]
+    return csv_text(header, (row(loss, entries) for loss, entries in table.rows))
 
 
 def to_markdown(table: Table) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.files import make_folder, write_atomically
+from noiseproof.files import csv_text, make_folder, write_atomically
 from noiseproof.report.claims import NOT_ASKED, Claim, Verdict, judge
 from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
@@ -87,13 +85,18 @@ def _read(folder: Path) -> tuple[list[Record], Study | None]:
 
 
 def _claims_csv(judged: Iterable[tuple[Claim, Verdict, Verdict]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["claim", "ours", "study", "evidence"])
-    for claim, ours, study in judged:
-        evidence = f"ours: {ours.evidence} | study: {study.evidence}"
-        writer.writerow([f"{claim.statement} ({claim.section})", ours.answer, study.answer, evidence])
-    return buffer.getvalue()
+    return csv_text(
+        ["claim", "ours", "study", "evidence"],
+        (
+            [
+                f"{claim.statement} ({claim.section})",
+                ours.answer,
+                study.answer,
+                f"ours: {ours.evidence} | study: {study.evidence}",
+            ]
+            for claim, ours, study in judged
+        ),
+    )
 
 
 def _markdown(
@@ -117,8 +120,10 @@ def _markdown(
     if beside is not None:
         both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
         asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)
+        parts.append(
+            f"Of the {asked} that can be asked of both, {both} hold both here and in the study's tables.\n"
+        )
         parts.append(comparison_markdown(beside))
-        parts.append(f"Of the {asked} claims that both have the data for, {both} hold in both.\n")
     parts += [f"![{name}]({name}.png)\n" for name in figure_names]
     parts.append("## Provenance\n")
     parts.append("\n".join(f"- {name}: {value}" for name, value in origin(records).items()) + "\n")

@@ -55,11 +55,11 @@ class Archive:
     holds a run, and nobody else, writes and removes its files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.runs = folder / "runs"
-        self.checkpoints = folder / "checkpoints"
-        self.locks = Locks(folder / "locks")
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.runs = self.folder / "runs"
+        self.checkpoints = self.folder / "checkpoints"
+        self.locks = Locks(self.folder / "locks")
         self._seen: dict[Path, tuple[object, Record | None]] = {}
         self._damaged: dict[Path, object] = {}
 

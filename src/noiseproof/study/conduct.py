@@ -246,14 +246,13 @@ class _Conductor(GroupTrainer):
         return "finished"
 
     def give_up(self, group: Group, precision: str) -> None:
-        """Record that a run does not fit even alone."""
-        for run in group.runs:
-            history, seconds = History(), 0.0
-            for checkpoint in group.checkpoints:
-                history, seconds = checkpoint.history, checkpoint.seconds
-            self.archive.add(run.record(history, self._origin(precision, seconds), whole=False))
-            self.archive.locks.give_back(run.config.id)
-        self.runs_done += len(group.runs)
+        """Record that the only run of a group does not fit even alone."""
+        (run,) = group.runs
+        history, seconds = History(), 0.0
+        if group.checkpoints:
+            history, seconds = group.checkpoints[0].history, group.checkpoints[0].seconds
+        self.archive.add(run.record(history, self._origin(precision, seconds), whole=False))
+        self.archive.locks.give_back(run.config.id)
 
     def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
         self.archive.add(run.record(history, origin))

@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,6 +16,8 @@ from noiseproof.models import Model
 from noiseproof.schema import Schema
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.training import Recipe
+
+Value = TypeVar("Value", str, int)
 
 Texts = Annotated[tuple[str, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**64)]
@@ -64,13 +66,13 @@ class Study(Schema):
     @field_validator("seeds")
     @classmethod
     def _seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(int(seed) for seed in _distinct(map(str, seeds), str))
+        return _distinct(seeds, int)
 
     @model_validator(mode="after")
     def _not_too_many(self) -> Study:
         number = len(self.seeds) * len(self.losses) * len(self.noises)
         if number > MOST_RUNS:
-            raise ValueError(f"a study may have {MOST_RUNS} runs, got {number}")
+            raise ValueError(f"a study may have at most {MOST_RUNS} runs, got {number}")
         return self
 
     @model_validator(mode="after")
@@ -155,11 +157,12 @@ def _library() -> resources.abc.Traversable:
     return resources.files("noiseproof.study") / "library"
 
 
-def _distinct(texts: Iterable[str], canonical: Callable[[str], str]) -> tuple[str, ...]:
-    seen: dict[str, str] = {}
-    for text in texts:
-        key = canonical(text)
+def _distinct(values: Iterable[Value], canonical: Callable[[Value], Value]) -> tuple[Value, ...]:
+    """Give the values in canonical form; raises `ValueError` if two are the same."""
+    seen: dict[Value, None] = {}
+    for value in values:
+        key = canonical(value)
         if key in seen:
-            raise ValueError(f"{text!r} is there twice")
-        seen[key] = text
+            raise ValueError(f"{value!r} is there twice")
+        seen[key] = None
     return tuple(seen)

@@ -21,14 +21,14 @@ class TensorBoard:
     Raises `NoiseproofError` if TensorBoard is not installed or the folder can't be written to.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | str) -> None:
         try:
             import tensorboard  # noqa: F401
         except ImportError:
             raise NoiseproofError(
                 "TensorBoard is not installed: pip install 'noiseproof[tensorboard]'"
             ) from None
-        self.folder = make_folder(folder).resolve()  # on a cluster it is a node that writes there
+        self.folder = make_folder(Path(folder)).resolve()  # on a cluster it is a node that writes there
         self._writers: dict[str, Any] = {}
 
     def __call__(self, config: RunConfiguration, history: History) -> None:

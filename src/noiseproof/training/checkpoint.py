@@ -55,7 +55,7 @@ def load(path: Path) -> Checkpoint:
         raise damaged
     try:
         if _tuples(raw) > MOST_TUPLES:
-            raise damaged
+            raise ValueError("it has too many tuples")
         content = torch.load(io.BytesIO(raw), weights_only=True, map_location="cpu")
         history = History.read(content["history"], where=str(path))
         checkpoint = Checkpoint(**content | {"history": history})

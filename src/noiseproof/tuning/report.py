@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 
 from noiseproof import noise
 from noiseproof.errors import NoiseproofError
-from noiseproof.files import make_folder, write_atomically
+from noiseproof.files import csv_text, make_folder, write_atomically
 from noiseproof.losses.base import number_text
 from noiseproof.report.figures import FORMATS, render
 from noiseproof.report.provenance import origin
@@ -106,13 +104,11 @@ def write_report(folder: Path | str) -> Findings:
 
 
 def _csv(search: Search, trials: Sequence[Trial]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["trial", "score", "status", *search.ranges, "loss"])
-    for trial in trials:
+    def row(trial: Trial) -> list[object]:
         values = [number_text(trial.values[name]) for name in search.ranges]
-        writer.writerow([trial.number, trial.score, trial.run.status, *values, trial.loss])
-    return buffer.getvalue()
+        return [trial.number, trial.score, trial.run.status, *values, trial.loss]
+
+    return csv_text(["trial", "score", "status", *search.ranges, "loss"], map(row, trials))
 
 
 def _markdown(findings: Findings, figure_names: Sequence[str]) -> str:

@@ -188,9 +188,9 @@ def test_the_published_value_stands_beside(make_record: MakeRecord, make_page: M
     expected = published().accuracy("CE", "symmetric", 0.2)
     assert f"CE 60.00 ({expected:.2f})" in page.text
     off = 60 - expected
-    assert "Beside the study, on 1 cell that both have" in page.text
+    assert "Beside what was published, on 1 cell that both have" in page.text
     assert f"symmetric:0.2 1 {abs(off):.2f} {off:+.2f} not known" in page.text
-    assert f"The study: {published().citation}." in page.text
+    assert f"Published: {published().citation}." in page.text
 
 
 @pytest.mark.parametrize(

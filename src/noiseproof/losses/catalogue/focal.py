@@ -43,7 +43,7 @@ def normalized_focal_loss(
     >>> round(normalized_focal_loss(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 1/K
     0.1
     """
-    check_gamma("fl", gamma)
+    check_gamma("nfl", gamma)
     return evaluate(_normalized_focal(gamma), logits, target, **options)
 
 
@@ -86,6 +86,7 @@ class NormalizedFocalLoss(NormalizedLoss):
     source = "Ma et al., ICML 2020; study eq. 9"
 
     def __init__(self, *, gamma: float = 0.5, **options: Unpack[Options]) -> None:
+        check_gamma("nfl", gamma)
         super().__init__(FocalLoss(gamma=gamma), **options)
         self.gamma = gamma
 

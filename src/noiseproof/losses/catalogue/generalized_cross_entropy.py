@@ -25,7 +25,7 @@ def generalized_cross_entropy(
     >>> round(generalized_cross_entropy(torch.zeros(1, 10), torch.tensor([3]), q=1).item(), 4)  # 1 - 1/10
     0.9
     """
-    _check_q(q)
+    _check_q("gce", q)
     return evaluate(_generalized(q), logits, target, **options)
 
 
@@ -41,7 +41,7 @@ def normalized_generalized_cross_entropy(
     >>> round(normalized_generalized_cross_entropy(torch.zeros(1, 10), torch.tensor([3])).item(), 4)  # 1/K
     0.1
     """
-    _check_q(q)
+    _check_q("ngce", q)
     return evaluate(Normalized(_generalized(q)), logits, target, **options)
 
 
@@ -59,7 +59,7 @@ class GeneralizedCrossEntropy(ClasswiseLoss):
 
     def __init__(self, *, q: float = 0.7, **options: Unpack[Options]) -> None:
         super().__init__(**options)
-        _check_q(q)
+        _check_q("gce", q)
         self.q = q
 
     def formula(self) -> OnLabel:
@@ -91,6 +91,7 @@ class NormalizedGeneralizedCrossEntropy(NormalizedLoss):
     source = "Ma et al., ICML 2020; study eq. 5"
 
     def __init__(self, *, q: float = 0.7, **options: Unpack[Options]) -> None:
+        _check_q("ngce", q)
         super().__init__(GeneralizedCrossEntropy(q=q), **options)
         self.q = q
 
@@ -110,5 +111,5 @@ def _generalized(q: float) -> OnLabel:
     )
 
 
-def _check_q(q: float) -> None:
-    check_hyperparameter("gce", "q", q, expected="a number in (0, 1]", valid=0 < q <= 1)
+def _check_q(loss: str, q: float) -> None:
+    check_hyperparameter(loss, "q", q, expected="a number in (0, 1]", valid=0 < q <= 1)

@@ -28,7 +28,7 @@ def reverse_cross_entropy(
     >>> round(reverse_cross_entropy(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
     3.6
     """
-    _check_A(A)
+    _check_A("rce", A)
     return evaluate(reverse(A), logits, target, **options)
 
 
@@ -45,7 +45,7 @@ def normalized_reverse_cross_entropy(
     >>> round(normalized_reverse_cross_entropy(torch.zeros(1, 10), torch.tensor([3])).item(), 4)
     0.1
     """
-    _check_A(A)
+    _check_A("nrce", A)
     return evaluate(_normalized_reverse(A), logits, target, **options)
 
 
@@ -63,7 +63,7 @@ class ReverseCrossEntropy(ClasswiseLoss):
 
     def __init__(self, *, A: float = -4.0, **options: Unpack[Options]) -> None:
         super().__init__(**options)
-        _check_A(A)
+        _check_A("rce", A)
         self.A = A
 
     def formula(self) -> OnLabel:
@@ -94,6 +94,7 @@ class NormalizedReverseCrossEntropy(NormalizedLoss):
     source = "Ma et al., ICML 2020; study eq. 8"
 
     def __init__(self, *, A: float = -4.0, **options: Unpack[Options]) -> None:
+        _check_A("nrce", A)
         super().__init__(ReverseCrossEntropy(A=A), **options)
         self.A = A
 
@@ -121,5 +122,5 @@ def _against(log_p: Tensor, q: Tensor, A: float) -> Tensor:
     return -(log_p.exp() * log_q).sum(-1)
 
 
-def _check_A(A: float) -> None:
-    check_hyperparameter("rce", "A", A, expected="a number < 0 (it stands for log 0)", valid=A < 0)
+def _check_A(loss: str, A: float) -> None:
+    check_hyperparameter(loss, "A", A, expected="a number < 0 (it stands for log 0)", valid=A < 0)

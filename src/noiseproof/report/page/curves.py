@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from noiseproof.noise import Noise
-from noiseproof.report.results import Curve, Results, mean_curve
+from noiseproof.report.results import Curve, Measure, Results, mean_curve
 
 DIGITS = 2
 """Digits after the point of a percentage."""
@@ -30,8 +29,6 @@ MOST_TICKS = 5
 
 STEPS = (1, 2, 5, 10, 20, 25, 50, 100)
 """What the ticks of an axis in percent may stand apart."""
-
-Measure = Literal["test", "memorized"]
 
 
 @dataclass(frozen=True)
@@ -132,7 +129,7 @@ def _panel(place: int, title: str, lines: tuple[Line, ...], epochs: int) -> Pane
 
 def _curves(results: Results, loss: str, setting: Noise, measure: Measure) -> tuple[Curve, ...]:
     cell = results.cells.get((loss, setting))
-    return () if cell is None else cell.curves if measure == "test" else cell.memorized
+    return () if cell is None else cell.by_epoch(measure)
 
 
 def _point(place: int, percent: float) -> str:
