@@ -66,7 +66,7 @@ MA2020 = {"ma2020_mnist": "mnist", "ma2020_cifar10": "cifar10", "ma2020_cifar100
 
 
 def test_these_studies_come_with_the_package() -> None:
-    assert built_in_studies() == sorted(["cifar10", "cifar10n", "digits", "smoke", *MA2020])
+    assert built_in_studies() == sorted(["cifar10", "cifar10n", "cifar10n_cnn4", "digits", "smoke", *MA2020])
 
 
 @pytest.mark.parametrize(("name", "seeds", "runs"), [("digits", (0, 1, 2), 192), ("cifar10", (0,), 64)])
@@ -360,7 +360,7 @@ def test_more_than_one_slip_is_counted(write: Callable[[str], str]) -> None:
     [
         ("digts", "unknown study 'digts'; did you mean 'digits'? (a study of your own ends in .toml)"),
         ("CIFAR10", "unknown study 'CIFAR10'; did you mean 'cifar10'?"),
-        ("zzz", "unknown study 'zzz'; expected one of 'cifar10', 'cifar10n', 'digits'"),
+        ("zzz", "unknown study 'zzz'; expected one of 'cifar10', 'cifar10n', 'cifar10n_cnn4', 'digits'"),
         ("own.yaml", "unknown study 'own.yaml'; expected one of"),
         ("", "unknown study ''; expected one of"),
         ("nowhere.toml", "study 'nowhere.toml' cannot be read: "),
