@@ -256,11 +256,35 @@ def test_every_form_of_a_loss_takes_weights(logits: Tensor, target: Tensor) -> N
         assert_close(found, (factor * loss(logits, target)).sum() / factor.sum(), msg=str(loss))
 
 
-def test_the_weights_of_a_summed_loss_are_not_used(logits: Tensor, target: Tensor) -> None:
-    inner = CrossEntropy(weight=WEIGHT)
-    for loss in (WeightedSum([inner], [1]), NormalizedLoss(inner), ForwardCorrection(inner, "none")):
-        without = parse(str(loss))
-        assert torch.equal(loss(logits, target), without(logits, target))
+WHOLES: list[Callable[..., Loss]] = [
+    lambda part, **options: WeightedSum([part], [1], **options),
+    NormalizedLoss,
+    lambda part, **options: ForwardCorrection(part, "none", **options),
+]
+
+
+@pytest.mark.parametrize("whole", WHOLES)
+@pytest.mark.parametrize("option", [{"weight": WEIGHT}, {"ignore_index": 3}, {"in_place": True}], ids=list)
+def test_an_option_of_a_part_that_the_whole_has_not_is_refused(
+    whole: Callable[..., Loss], option: dict[str, Any]
+) -> None:
+    (name,) = option
+    with pytest.raises(NoiseproofError, match=f"^give {name} to the whole loss, not to ce within it$"):
+        whole(CrossEntropy(**option))
+    assert repr(whole(CrossEntropy(**option), **option)) == repr(whole(CrossEntropy()))
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("label_smoothing", "label smoothing is a loss here, 'ls(epsilon=0.1)'"),
+        ("wieght", "did you mean 'weight'?"),
+        ("gama", "did you mean 'gamma'?"),
+    ],
+)
+def test_an_option_that_there_is_not_is_refused(option: str, instead: str) -> None:
+    with pytest.raises(NoiseproofError, match=re.escape(f"nfl has no option {option!r}; {instead}")):
+        parse("nfl", **{option: 0.1})  # type: ignore[arg-type]
 
 
 def test_weights_are_no_hyperparameter_and_not_written() -> None:

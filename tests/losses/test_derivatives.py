@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.testing import assert_close
 
 from noiseproof.losses import CATALOGUE, Loss, functional, parse
@@ -74,6 +75,17 @@ def check_compiled(losses: list[Loss], backend: str, logits: Tensor, target: Ten
         (of_eager,) = torch.autograd.grad(eager, logits, retain_graph=True)
         (of_fast,) = torch.autograd.grad(fast, logits, retain_graph=True)
         assert_close(of_fast, of_eager)
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit.trace:DeprecationWarning")
+@pytest.mark.parametrize("text", CATALOGUE)
+def test_what_is_traced_is_the_loss_and_not_its_value(text: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    loss, (here, there) = parse(text), torch.randn(2, 6, 4, generator=generator)
+    target, other = torch.randint(4, (2, 6), generator=generator)
+    by_jit = torch.jit.trace(loss, (here, target))  # type: ignore[no-untyped-call]
+    for traced in (by_jit, make_fx(loss)(here, target)):
+        assert_close(traced(there, other), loss(there, other))
 
 
 def test_a_formula_can_be_hashed_before_it_has_its_fields(loss: Loss) -> None:

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Kind, Loss, Properties, check_hyperparameter, number_text
+from noiseproof.losses.base import (
+    Kind,
+    Loss,
+    Properties,
+    check_hyperparameter,
+    check_part,
+    number_text,
+)
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.formula import Weighted
 
@@ -18,7 +25,7 @@ class WeightedSum(Loss):
     """A weighted sum of losses: ``L = sum_i w_i L_i``; the softmax is computed once for all of them.
 
     Args:
-        terms: the losses; their own ``reduction`` and ``ignore_index`` are not used.
+        terms: the losses, whose own ``reduction`` is not used.
         weights: one number > 0 for each term.
         options: reduction, ignore_index, weight; see `Loss`.
 
@@ -46,6 +53,7 @@ class WeightedSum(Loss):
         for term, weight in zip(terms, weights, strict=True):
             if not isinstance(term, Loss):
                 raise NoiseproofError(f"only a noiseproof Loss can be summed, got {type(term).__name__}")
+            check_part(term, self)
             check_hyperparameter(str(term), "the weight", weight, expected="a number > 0", valid=weight > 0)
         self.terms = nn.ModuleList(terms)
         self.weights = tuple(weights)

@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.losses.checks import Reduction, check_reduction, check_weight
-from noiseproof.losses.evaluation import Options, evaluate_checked
+from noiseproof.losses.evaluation import DEFAULTS, Options, evaluate_checked
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
 Kind = Literal["active", "passive"]
@@ -88,8 +88,11 @@ class Loss(nn.Module, ABC):
         ignore_index: int = -100,
         weight: Tensor | None = None,
         in_place: bool = False,
+        **unknown: object,
     ) -> None:
-        """Set the `Options`; raises `NoiseproofError` for what they can't be."""
+        """Set the `Options`; raises `NoiseproofError` for what they can't be, and for any other."""
+        for name in unknown:
+            raise NoiseproofError(f"{self.name} has no option {name!r}; {_instead_of(name, type(self))}")
         check_reduction(reduction)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
         self.in_place = in_place
@@ -195,6 +198,26 @@ def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
         for name, parameter in inspect.signature(loss).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and name not in Options.__annotations__
     }
+
+
+def check_part(part: Loss, whole: Loss) -> None:
+    """Raise `NoiseproofError` if a loss within another would weigh labels, or leave them out, on its own."""
+    for name in ("ignore_index", "weight", "in_place"):
+        own = getattr(part, name)
+        if not (_same(own, DEFAULTS[name]) or _same(own, getattr(whole, name))):
+            raise NoiseproofError(f"give {name} to the whole loss, not to {part} within it")
+
+
+def _same(own: object, other: object) -> bool:
+    if isinstance(own, Tensor) and isinstance(other, Tensor):
+        return torch.equal(own, other)
+    return own is other or (not isinstance(own, Tensor) and own == other)
+
+
+def _instead_of(option: str, loss: type[Loss]) -> str:
+    if option == "label_smoothing":
+        return "label smoothing is a loss here, 'ls(epsilon=0.1)'"
+    return did_you_mean(option, [*hyperparameter_defaults(loss), *DEFAULTS])
 
 
 def call_text(hyperparameters: dict[str, float]) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noiseproof import noise as label_noise
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties
+from noiseproof.losses.base import Loss, Properties, check_part
 from noiseproof.losses.evaluation import Options, rows_of
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
@@ -29,6 +29,7 @@ class CorrectedLoss(Loss):
         super().__init__(**options)
         if not isinstance(loss, Loss):
             raise NoiseproofError(f"only a noiseproof Loss can be corrected, got {type(loss).__name__}")
+        check_part(loss, self)
         self.loss = loss
         self.noise: str | NDArray[np.float64]
         if isinstance(noise, str):
@@ -96,7 +97,7 @@ class ForwardCorrection(CorrectedLoss):
     """Forward correction: ``L(T' p, y)``, the loss of the predicted noisy label; p predicts clean ones.
 
     Args:
-        loss: the `Loss` to correct, CE in the paper; its own options are not used.
+        loss: the `Loss` to correct, CE in the paper; its own ``reduction`` is not used.
         noise: the transition matrix ``(K, K)``, row-stochastic, or its text, such as ``symmetric:0.4``.
         classes: for ``asymmetric``, the class map by name, such as ``cifar10``.
         options: reduction, ignore_index, weight; see `Loss`.
@@ -164,7 +165,7 @@ class BackwardCorrection(CorrectedLoss):
     """Backward correction: ``sum_j T^-1[y, j] L(f(x), j)``, whose mean over the noise is the clean loss.
 
     Args:
-        loss: the `Loss` to correct, CE in the paper; its own options are not used.
+        loss: the `Loss` to correct, CE in the paper; its own ``reduction`` is not used.
         noise: the transition matrix ``(K, K)``, row-stochastic and invertible, or its text.
         classes: for ``asymmetric``, the class map by name, such as ``cifar10``.
         options: reduction, ignore_index, weight; see `Loss`.

@@ -46,6 +46,9 @@ class Options(TypedDict, total=False):
     very many classes: it saves memory of their size, where a compiled kernel evaluates the loss."""
 
 
+DEFAULTS: Options = {"reduction": "mean", "ignore_index": -100, "weight": None, "in_place": False}
+
+
 def evaluate(formula: Formula, logits: Tensor, target: Tensor, **options: Unpack[Options]) -> Tensor:
     """Do as `evaluate_checked`, with class weights that nobody has looked at yet."""
     weight = options.get("weight")

@@ -49,12 +49,14 @@ def is_eager_on_cpu(tensor: Tensor) -> bool:
 
 
 def is_eager(*tensors: Tensor) -> bool:
-    """Tell whether tensors are nothing but their numbers: nobody traces, transforms or dualizes them."""
+    """Tell whether these are plain tensors: not traced or compiled, not transformed, without a dual."""
     return (
         not torch.compiler.is_compiling()
         and _PLAIN.issuperset(map(type, tensors))
         and not torch._C._are_functorch_transforms_active()
         and torch.autograd.forward_ad._current_level < 0
+        and torch._C._get_tracing_state() is None
+        and torch._C._len_torch_dispatch_stack() == 0
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties
+from noiseproof.losses.base import Loss, Properties, check_part
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 
@@ -17,7 +17,7 @@ class NormalizedLoss(Loss):
 
     Args:
         loss: the `Loss` to normalize. Its values must be non-negative, and not all zero, for every
-            class; its own ``reduction`` and ``ignore_index`` are not used.
+            class; its own ``reduction`` is not used.
         options: reduction, ignore_index, weight; see `Loss`.
 
     Ma et al., ICML 2020; study eq. 5. NCE, NFL, NMAE and NRCE are this, with cheaper closed forms.
@@ -40,6 +40,7 @@ class NormalizedLoss(Loss):
     def __init__(self, loss: Loss, **options: Unpack[Options]) -> None:
         super().__init__(**options)
         _check_normalizable(loss)
+        check_part(loss, self)
         self.loss = loss
 
     def relative_values(self, log_p: Tensor) -> Tensor:
