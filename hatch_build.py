@@ -25,7 +25,7 @@ FLAGS = (
 
 
 PARALLEL = ("-fopenmp", "-fopenmp-simd")
-"""With threads, which are then PyTorch's own; else, where the compiler has none, without."""
+"""Tried first, for threads, which are then PyTorch's own; a compiler without OpenMP makes a kernel of one thread."""
 
 
 class CompileKernel(BuildHookInterface[Any]):

@@ -134,6 +134,9 @@ def accuracies(path: Path) -> dict[tuple[str, str], str]:
         return {(row["loss"], rate): row[rate] for row in csv.DictReader(file) for rate in row}
 
 
+AS_MA_ET_AL_HAVE_IT = {"NCE+MAE": "NCE+0.5*MAE", "NCE+RCE": "NCE+RCE(A=-9.210340371976182)"}
+
+
 def test_the_accuracies_that_advise_on_losses_are_those_of_the_results() -> None:
     ours = ROOT / "results" / "digits"
     text = (ROOT / "docs" / "choosing.md").read_text()
@@ -146,10 +149,19 @@ def test_the_accuracies_that_advise_on_losses_are_those_of_the_results() -> None
             source = first or source
             table = accuracies(ours / f"table{1 if kind == 'symmetric' else 2}.csv")
             for name, cell in zip(names, cells, strict=True):
-                theirs = f"{published().accuracy(name, kind, float(rate)):.2f}"
-                assert cell == (table[name, rate] if source == "digits, ours" else theirs), row
+                if source == "digits, ours":
+                    expected = table[name, rate]
+                elif source == "CIFAR-10, published":
+                    expected = f"{published().accuracy(name, kind, float(rate)):.2f}"
+                elif (name, kind) == ("NCE", "asymmetric"):
+                    expected = ""  # they have no whole row of it
+                else:
+                    theirs = published("ma2020_cifar10")
+                    known_as = AS_MA_ET_AL_HAVE_IT.get(name, name)
+                    expected = f"{theirs.accuracy(known_as, kind, float(rate)):.2f}"
+                assert cell == expected, row
             seen += 1
-    assert seen == 16
+    assert seen == 24
     (falls,) = re.findall(r"falls by ([\d.]+) points from its peak to the end, at 0.6 by (\d+\.\d+)", text)
     claims = (ours / "claims.csv").read_text()
     (measured,) = set(re.findall(r"fall by rate: CE ([\d., ]+);", claims))

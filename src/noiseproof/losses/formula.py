@@ -73,9 +73,9 @@ SUMMABLE = ("log", "gap", "focal", "power", "negative")
 class Formula(ABC):
     """A loss of one row, in plain differentiable PyTorch.
 
-    A formula is its own, not the same as one with equal fields (``eq=False``): while it traces, PyTorch's
-    compiler before 2.13 hashes what is called, of which it has not set the fields. Nor is it frozen: a loss
-    makes one at every call, of which that would be a part that counts at ten classes.
+    Formulas compare by identity (``eq=False``): PyTorch's compiler before 2.13 hashes them while tracing,
+    before their fields are set. They are not frozen: one is made at every call, and freezing would cost a
+    noticeable part of it at ten classes.
     """
 
     @abstractmethod
