@@ -25,7 +25,7 @@ FLAGS = (
 
 
 PARALLEL = ("-fopenmp", "-fopenmp-simd")
-"""Tried first, for threads, which are then PyTorch's own; a compiler without OpenMP makes a kernel of one thread."""
+"""Tried in turn: with threads, which are then PyTorch's own; and, where the compiler has none, on one thread."""
 
 
 class CompileKernel(BuildHookInterface[Any]):
