@@ -25,7 +25,7 @@ FLAGS = (
 
 
 PARALLEL = ("-fopenmp", "-fopenmp-simd")
-"""Tried in turn: with threads, which are then PyTorch's own; and, where the compiler has none, on one thread."""
+"""Tried in turn: with threads, PyTorch's own, and, where the compiler has none, for one thread."""
 
 
 class CompileKernel(BuildHookInterface[Any]):
