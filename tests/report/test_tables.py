@@ -76,6 +76,15 @@ def test_the_caption_says_data_noise_and_epochs() -> None:
     assert table(single, "symmetric", name="t").caption == "digits with symmetric label noise, 1 epoch"
 
 
+def test_only_labels_that_somebody_knows_are_called_clean() -> None:
+    def caption(data: str) -> str:
+        results = replace(results_of({"A": [1]}), data=data, noises=(Noise("none"),), cells={})
+        return table(results, "none", name="t").caption
+
+    assert caption("digits") == "digits with clean labels, 5 epochs"
+    assert caption("folder:photos@64") == "folder:photos@64 with labels as they are, 5 epochs"
+
+
 # ---------------------------------------------------------------------------------------- the top two
 
 

@@ -13,7 +13,7 @@ from noiseproof.data import Dataset, load
 from noiseproof.errors import NoiseproofError
 from noiseproof.report import write_report
 from noiseproof.study import Archive, Study, conduct, load_study
-from noiseproof.study.labels import TrainingLabels, training_labels
+from noiseproof.study.labels import TrainingLabels, check_noises, training_labels
 
 SEED = 1
 
@@ -69,6 +69,25 @@ def test_nothing_is_made_of_labels_that_may_be_wrong(text: str, digits: Dataset)
         NoiseproofError, match=f"^{text} noise is made from clean labels, which digits does not"
     ):
         labels(text, dataclasses.replace(digits, labels_are_clean=False))
+
+
+def test_noise_that_the_data_cannot_have_is_refused_before_anything_is_written(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    study = load_study("smoke", {"noises": ["given", "none"]})
+    unclean = dataclasses.replace(digits, labels_are_clean=False)
+    with pytest.raises(NoiseproofError, match="^none noise is made from clean labels"):
+        conduct(study, tmp_path / "out", device="cpu", dataset=unclean)
+    assert not (tmp_path / "out").exists()
+
+
+def test_given_labels_that_no_noise_uses_are_warned_of(digits: Dataset) -> None:
+    both = dataclasses.replace(digits, given_labels=digits.train_labels)
+    with pytest.warns(UserWarning, match="^digits has given labels, which noise 'none' does not use"):
+        check_noises([noise.parse("none"), noise.parse("symmetric:0.4")], both, seed=0)
+    for texts in (["none", "given"], ["symmetric:0.4"]):
+        check_noises([noise.parse(text) for text in texts], both, seed=0)
+    check_noises([noise.parse("none")], digits, seed=0)
 
 
 @pytest.fixture

@@ -60,7 +60,10 @@ def show_run(record: Record, path: Path) -> None:
             f"test accuracy {100 * record.test_accuracy:.2f} % after epoch {len(history)} (best, for"
             f" comparison: {100 * record.best.test_accuracy:.2f} % after epoch {record.best.epoch})"
         ]
-    if record.noise.achieved_rate is None:
+    if record.config.noise == "none":
+        # whether any was wrong before, nobody says of data of one's own
+        lines.append("no label was made wrong")
+    elif record.noise.achieved_rate is None:
         lines.append("wrong labels: not known, since the clean ones are not")
     else:
         lines.append(f"wrong labels: {100 * record.noise.achieved_rate:.2f} % of {record.data.train_size}")

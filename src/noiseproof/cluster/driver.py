@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from noiseproof import data
+from noiseproof import data, noise
 from noiseproof.cluster.node import Order, conduct_some, problem
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, one_line
 from noiseproof.study import Archive, OnEpoch, Outcome, Progress, Study
 from noiseproof.study.archive import Identity
 from noiseproof.study.conduct import check_last_batch, engine, load_data
+from noiseproof.study.labels import check_noises
 from noiseproof.study.trainer import Ended
 from noiseproof.training import evenly
 
@@ -76,10 +77,11 @@ def conduct_on_ray(
     study = study.pinned().model_copy(update={"data": data.absolute(study.data)})
     dataset = load_data(study, data_dir)
     check_last_batch(study, dataset)
+    runs = study.runs()
+    check_noises((noise.parse(run.noise) for run in runs), dataset, seed=runs[0].seed, data_dir=data_dir)
     archive = Archive(Path(out).resolve())
     archive.make()
     with archive.locks as locks:
-        runs = study.runs()
         archive.begin(study, Identity(runs[0], dataset.fingerprint))
         recorded = archive.finished()
         unfit = {run_id: record for run_id, record in recorded.items() if record.status == "out of memory"}

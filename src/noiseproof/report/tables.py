@@ -88,7 +88,7 @@ def table(results: Results, kind: str, *, name: str, study: Results | None = Non
     columns = [_column(results, setting, comparable) for setting in settings]
     return Table(
         name=name,
-        caption=f"{results.data} with {CAPTIONS.get(kind, f'{kind} label noise')}, {results.length}",
+        caption=f"{results.data} with {_labels(results.data, kind)}, {results.length}",
         losses=results.losses,
         settings=tuple(settings),
         entries=tuple(zip(*columns, strict=True)),
@@ -153,6 +153,12 @@ def entry_text(table: Table, entry: Entry) -> str:
         if entry.out_of_memory:
             text += " [out of memory]"
     return text if entry.study is None else f"{text} ({entry.study:.2f})"
+
+
+def _labels(data: str, kind: str) -> str:
+    if kind == "none" and ":" in data:  # of data of one's own nobody knows that they are clean
+        return "labels as they are"
+    return CAPTIONS.get(kind, f"{kind} label noise")
 
 
 def _column(results: Results, setting: Noise, study: Results | None) -> list[Entry]:

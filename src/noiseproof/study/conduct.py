@@ -9,12 +9,13 @@ from pathlib import Path
 
 import torch
 
-from noiseproof import data
+from noiseproof import data, noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.study.archive import Archive, Identity
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.group import Group, PendingRun
+from noiseproof.study.labels import check_noises
 from noiseproof.study.pace import Pace
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.queue import Queue
@@ -81,8 +82,9 @@ def conduct(
 
     Raises:
         NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, or not the single image that an epoch ends in, an ``out`` that cannot
-            be written to or holds runs of another configuration, or an id in ``only`` that is no run's.
+            network that cannot take it, or not the single image that an epoch ends in, a noise that the data
+            cannot have, an ``out`` that cannot be written to or holds runs of another configuration, or an id
+            in ``only`` that is no run's.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -91,6 +93,7 @@ def conduct(
     runs = _chosen_runs(study, only)
     dataset = load_data(study, data_dir, dataset)
     check_last_batch(study, dataset)
+    check_noises((noise.parse(run.noise) for run in runs), dataset, seed=runs[0].seed, data_dir=data_dir)
     archive = Archive(Path(out))
     archive.make()
     with archive.locks:

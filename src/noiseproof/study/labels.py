@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,21 @@ def training_labels(
         matrix = setting.transition_matrix(num_classes, dataset.class_map)
         given = noise.corrupt(clean, matrix, seed=seed)
     return TrainingLabels(given, noise.audit(clean, given, matrix, num_classes=num_classes))
+
+
+def check_noises(
+    settings: Iterable[Noise], dataset: Dataset, *, seed: int, data_dir: Path | None = None
+) -> None:
+    """Raise `NoiseproofError` for a noise that this data cannot have; warn if its given labels go unused."""
+    kinds = set()
+    for setting in dict.fromkeys(settings):
+        training_labels(setting, dataset, seed=seed, data_dir=data_dir)
+        kinds.add(setting.kind)
+    if dataset.given_labels is not None and "none" in kinds and noise.GIVEN not in kinds:
+        warnings.warn(
+            f"{dataset.name} has given labels, which noise 'none' does not use; noise {noise.GIVEN!r} does",
+            stacklevel=2,
+        )
 
 
 def _normalized(dataset: Dataset) -> NDArray[np.float32]:

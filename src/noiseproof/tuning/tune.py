@@ -14,7 +14,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.study import Outcome, Progress, choose_device
 from noiseproof.study.conduct import check_last_batch, engine, load_data
 from noiseproof.study.group import Group, PendingRun, groups
-from noiseproof.study.labels import training_labels
+from noiseproof.study.labels import check_noises, training_labels
 from noiseproof.study.pace import Pace
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.trainer import Ended, Engine, GroupTrainer
@@ -76,7 +76,9 @@ def tune(
     chosen = choose_device(device)
     search = search.model_copy(update={"model": search.model.pinned()})
     dataset = load_data(search.study(), data_dir, dataset, what="search")
-    labels = training_labels(noise.parse(search.noise), dataset, seed=search.seed, data_dir=data_dir)
+    setting = noise.parse(search.noise)
+    check_noises([setting], dataset, seed=search.seed, data_dir=data_dir)
+    labels = training_labels(setting, dataset, seed=search.seed, data_dir=data_dir)
     part = hold_out(dataset, labels, fraction=search.holdout, seed=search.seed)
     check_last_batch(search.study(), part)
     folder = Folder(Path(out))
