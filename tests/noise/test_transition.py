@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.noise import asymmetric, check_transition_matrix, pairflip, symmetric
+from noiseproof.noise import asymmetric, audit, check_transition_matrix, pairflip, symmetric
 from noiseproof.noise.transition import Matrix
 
 RATES = st.floats(0, 1)
@@ -164,10 +164,18 @@ def test_a_sum_that_is_hardly_off_is_not_written_as_1(off: float) -> None:
     assert "sums to 1, not 1" not in str(caught.value)
 
 
+def test_a_class_that_was_not_counted_is_named() -> None:
+    achieved = audit([0, 0, 2], [0, 1, 2]).achieved
+    with pytest.raises(
+        NoiseproofError, match=r"^row 1 of the transition matrix is nan: no sample of class 1 was counted$"
+    ):
+        check_transition_matrix(achieved)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, -0.1, -1e-9])
 def test_an_entry_that_is_no_probability_is_refused(bad: float) -> None:
     with pytest.raises(NoiseproofError, match=r"must hold probabilities, got a negative or non-finite one$"):
-        check_transition_matrix([[1.0, 0.0], [bad, 1 - bad]])
+        check_transition_matrix([[1.0, 0.0, 0.0], [bad, 0.0, 1 - bad], [0.0, 0.0, 1.0]])
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def symmetric(num_classes: int, rate: float) -> Matrix:
     return matrix
 
 
-def asymmetric(num_classes: int, rate: float, mapping: Mapping[int, int]) -> Matrix:
-    """Asymmetric noise: a class in ``mapping`` becomes the class it maps to at ``rate``; others stay.
+def asymmetric(num_classes: int, rate: float, class_map: Mapping[int, int]) -> Matrix:
+    """Asymmetric noise: a class in ``class_map`` becomes the class it maps to at ``rate``; others stay.
 
     ``rate`` in [0, 1] is that of the mapped classes, so the rate over all classes is lower. Shape
     ``(K, K)``. Raises `NoiseproofError` for a rate or class out of range, or a class mapped to itself.
@@ -45,8 +45,8 @@ def asymmetric(num_classes: int, rate: float, mapping: Mapping[int, int]) -> Mat
     _check_num_classes(num_classes)
     check_rate(rate)
     matrix = np.eye(num_classes)
-    check_class_map(mapping, num_classes=num_classes)
-    for clean, noisy in mapping.items():
+    check_class_map(class_map, num_classes=num_classes)
+    for clean, noisy in class_map.items():
         matrix[clean, clean] = 1 - rate
         matrix[clean, noisy] = rate
     return matrix
@@ -79,6 +79,10 @@ def check_transition_matrix(matrix: ArrayLike) -> Matrix:
     if checked.ndim != 2 or checked.shape[0] != checked.shape[1] or checked.shape[0] < 2:
         raise NoiseproofError(
             f"a transition matrix must be (K, K) with K at least 2, got shape {checked.shape}"
+        )
+    if (empty := np.flatnonzero(np.isnan(checked).all(axis=1))).size:  # as an audit leaves it
+        raise NoiseproofError(
+            f"row {empty[0]} of the transition matrix is nan: no sample of class {empty[0]} was counted"
         )
     if not np.isfinite(checked).all() or (checked < 0).any():
         raise NoiseproofError("a transition matrix must hold probabilities, got a negative or non-finite one")
