@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from noiseproof.data import Dataset, from_arrays, from_torch
+from noiseproof.data import Dataset, from_arrays, from_torch, load
 from noiseproof.data.statistics import channel_statistics
 from noiseproof.errors import NoiseproofError
 
@@ -223,6 +225,31 @@ def test_given_labels_and_what_is_known_of_the_others_are_kept() -> None:
     assert not dataset_of(pixels(6, 5), labels_are_clean=False).labels_are_clean
 
 
+def test_without_a_test_set_a_fifth_is_held_out_as_of_an_archive(tmp_path: Path) -> None:
+    x, y, flipped = pixels(20, 6, 6, 3), ["owl", "jay"] * 10, ["owl"] * 20
+    np.savez(tmp_path / "birds.npz", x=x, y=y, given=flipped)
+    archive = load(f"npz:{tmp_path / 'birds.npz'}")
+    names = ["jay", "owl"]
+    listed = Listed([(image, names.index(label)) for image, label in zip(x, y, strict=True)], classes=names)
+    for dataset in (from_arrays("mine", (x, y), given=flipped), from_torch("mine", listed, given=[1] * 20)):
+        assert (len(dataset.train_labels), len(dataset.test_labels)) == (16, 4)
+        assert dataset.fingerprint == archive.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "fault"),
+    [
+        (pixels(3, 5), [0, 0, 1], "arrays:mine: class 1 has one sample; two or more are needed"),
+        (pixels(0, 5), np.zeros(0, int), "arrays:mine: it has no sample to split off a test set from"),
+        (pixels(3, 5), [0, 1], r"arrays:mine: training labels must be \(3,\), one for each image"),
+        (3, [0, 1], r"arrays:mine: training labels must be \(0,\), one for each image"),
+    ],
+)
+def test_what_no_test_set_can_be_held_out_of_is_refused(x: Any, y: Any, fault: str) -> None:
+    with pytest.raises(NoiseproofError, match=fault):
+        from_arrays("mine", (x, y))
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "a:b", "ü\n", 3])
 def test_a_name_that_is_none_is_refused(name: Any) -> None:
     with pytest.raises(NoiseproofError, match=r"a name of arrays must be letters, digits and _ . or -"):
@@ -296,8 +323,30 @@ def test_class_names_are_the_data_sets_own() -> None:
         ),
         ([(torch.rand(3, 4, 4), 0.5)], "labels must be whole numbers, got 0.5 for sample 0"),
         ([(torch.rand(3, 4, 4), torch.tensor([1, 0]))], "labels must be whole numbers"),
+        ([{"image": 1, "label": 0}], r"samples must be pairs \(image, label\), got a dict for sample 0$"),
+        ([(torch.rand(3), 0, 7)], "got a tuple of 3 for sample 0$"),
+        ([("owl.png", 0)], "images must be tensors, numpy arrays or PIL images, got a str$"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(samples: list[Any], fault: str) -> None:
     with pytest.raises(NoiseproofError, match=fault):
         from_torch("mine", Listed(samples), Listed(samples))
+
+
+class Streamed(torch.utils.data.IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        yield torch.rand(3), 0
+
+
+@pytest.mark.parametrize(
+    ("data", "got"),
+    [
+        (Streamed(), "a Streamed"),
+        (iter([(RGB[0], 0)]), "a list_iterator"),
+        (torch.utils.data.DataLoader(Listed([(RGB[0], 0)])), "a DataLoader; give its dataset"),
+    ],
+)
+def test_what_has_no_index_is_refused(data: Any, got: str) -> None:
+    fault = r"^arrays:mine: training set must be a map-style data set of \(image, label\) pairs, .* got "
+    with pytest.raises(NoiseproofError, match=f"{fault}{got}$"):
+        from_torch("mine", data)

@@ -47,21 +47,30 @@ def test_the_folder_one_is_in_has_a_name(tmp_path: Path, monkeypatch: pytest.Mon
         ("cifar-100", "did you mean 'cifar100'?"),
         ("cells.npz", "unknown data set 'cells.npz'; did you mean 'npz:cells.npz'?"),
         ("./birds", "unknown data set './birds'; did you mean 'folder:./birds'?"),
+        ("photos", "unknown data set 'photos'; did you mean 'folder:photos'?"),
         ("foldr:birds", "unknown data set 'foldr:birds'; did you mean 'folder:PATH'?"),
         ("folder", "did you mean 'folder:PATH'?"),
         ("digits:8", "unknown data set 'digits:8'; did you mean 'digits'?"),
         ("zzz", "expected one of 'digits', 'cifar10', 'cifar100', 'mnist', 'fashion-mnist', 'folder:PATH'"),
+        ("zzz", "'folder:PATH', 'npz:FILE'"),
+        ("x" * 5000, "unknown data set 'xxx"),
+        ("x\0", "unknown data set 'x"),
         ("npz:", "'npz:' must be followed by a file"),
         ("arrays:", "a name of arrays must be letters"),
         ("arrays:a b", "a name of arrays must be letters"),
         (None, "a data set must be a text such as 'digits' or 'folder:birds', got None"),
     ],
 )
-def test_a_text_that_is_none_is_refused_before_any_file(text: Any, fault: str) -> None:
+def test_a_text_that_is_none_is_refused_before_any_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: Any, fault: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
     for use in (check_name, label, load):
         with pytest.raises(NoiseproofError) as caught:
             use(text)
         assert fault in str(caught.value)
+        assert "arrays:NAME" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["folder:birds", "npz:birds.npz", "arrays:birds"])
@@ -90,3 +99,8 @@ def test_a_path_is_the_same_from_every_folder(tmp_path: Path, monkeypatch: pytes
     assert absolute("npz:birds.npz") == f"npz:{tmp_path}/birds.npz"
     assert absolute("arrays:birds") == "arrays:birds"
     assert label(absolute("folder:birds@64")) == label("folder:birds@64")
+
+
+def test_the_folder_of_a_data_sets_files_may_be_a_text(tmp_path: Path) -> None:
+    with pytest.raises(NoiseproofError, match=f"^data folder '{tmp_path}/none' does not exist$"):
+        load("mnist", f"{tmp_path}/none")

@@ -46,11 +46,11 @@ class Own(Protocol):
 KINDS: dict[str, type[Own]] = {"folder": ImageFolder, "npz": NpzFile, "arrays": HandedOver}
 """Data of one's own by what its text begins with."""
 
-FORMS = ("folder:PATH", "npz:FILE", "arrays:NAME")
-"""How texts of data of one's own look."""
+FORMS = ("folder:PATH", "npz:FILE")
+"""How texts of data of one's own look; ``arrays:NAME`` is no text to load, but of what Python hands over."""
 
 
-def load(text: str, data_dir: Path | None = None) -> Dataset:
+def load(text: str, data_dir: Path | str | None = None) -> Dataset:
     """Load a data set from its text: a name, ``folder:PATH``, ``folder:PATH@SIZE`` or ``npz:FILE``.
 
     ``data_dir`` is the folder of a named set's files. Raises `NoiseproofError` for an unknown name, unusable
@@ -61,7 +61,7 @@ def load(text: str, data_dir: Path | None = None) -> Dataset:
     """
     own = _own(text)
     if own is None:
-        return DATASETS[text](data_dir)
+        return DATASETS[text](None if data_dir is None else Path(data_dir))
     if data_dir is not None:
         raise NoiseproofError(f"{text!r} says itself where its files are and takes no --data-dir")
     return own.load()
@@ -107,10 +107,17 @@ def _own(text: str) -> Own | None:
         offer = did_you_mean(kind, [*DATASETS, *FORMS])
         if not colon and text.endswith(".npz"):
             offer = f"did you mean 'npz:{text}'?"
-        elif not colon and "/" in text:
+        elif not colon and ("/" in text or _is_folder(text)):
             offer = f"did you mean 'folder:{text}'?"
         raise NoiseproofError(f"unknown data set {text!r}; {offer}")
     return KINDS[kind].parse(place)
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        return Path(text).is_dir()
+    except (OSError, ValueError):  # no name of a file: too long, or with a zero in it
+        return False
 
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Data handed over in Python: arrays, or any torch data set."""
+"""Data handed over in Python: arrays, or torch data sets of (image, label) pairs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HandedOver:
 def from_arrays(
     name: str,
     train: tuple[Any, Any],
-    test: tuple[Any, Any],
+    test: tuple[Any, Any] | None = None,
     *,
     given: Any = None,
     class_names: Sequence[str] | None = None,
@@ -55,6 +55,8 @@ def from_arrays(
     labels_are_clean: bool = True,
 ) -> Dataset:
     """Make a data set, named ``arrays:NAME``, of ``(images, labels)`` to train on and to test on.
+
+    Without ``test`` a fifth of each class is held out, always the same one.
 
     Images: ``(N, D)`` features, ``(N, H, W)``, ``(N, C, H, W)`` or ``(N, H, W, C)`` with 1, 3 or 4 channels;
     uint8, or floats in any range. Labels: ``(N,)``, whole numbers 0..K-1 or texts. ``given``: labels of the
@@ -81,7 +83,7 @@ def from_arrays(
 def from_torch(
     name: str,
     train: torch.utils.data.Dataset[Any],
-    test: torch.utils.data.Dataset[Any],
+    test: torch.utils.data.Dataset[Any] | None = None,
     *,
     given: Any = None,
     class_names: Sequence[str] | None = None,
@@ -90,12 +92,15 @@ def from_torch(
 ) -> Dataset:
     """Make a data set, named ``arrays:NAME``, of torch data sets of ``(image, label)``, each read once.
 
+    They are map-style, with a length and an index; without ``test`` a fifth of each class is held out.
+
     Images: tensors ``(C, H, W)``, ``(H, W)`` or ``(D,)``, numpy arrays as `from_arrays` takes them, or PIL
     images. Labels: whole numbers, or tensors of one. Whatever a transform draws at random is drawn once, so
     leave augmentation to the recipe. ``class_names`` are ``train.classes`` by default, where it has such. The
     rest is as in `from_arrays`.
 
-    Raises `NoiseproofError` for what does not fit.
+    Raises `NoiseproofError` for what does not fit: an `IterableDataset`, a `DataLoader`, samples that are no
+    pair, and whatever `from_arrays` refuses.
 
     >>> import torch
     >>> flags = torch.utils.data.TensorDataset(torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 1, 0]))
@@ -103,19 +108,20 @@ def from_torch(
     (3, 8, 8)
     """
     label = HandedOver.parse(name).label
-    read = [_Samples(f"{label}: {part}", data) for part, data in (("training", train), ("test", test))]
+    training = _Samples(f"{label}: training", train)
+    testing = None if test is None else _Samples(f"{label}: test", test)
     if class_names is None:
         classes = getattr(train, "classes", None)
         class_names = classes if isinstance(classes, list | tuple) else None
     return assemble(
         label,
-        (read[0].images, read[0].labels),
-        (read[1].images, read[1].labels),
+        (training.images, training.labels),
+        None if testing is None else (testing.images, testing.labels),
         given=given,
         class_names=class_names,
         class_map=class_map,
         labels_are_clean=labels_are_clean,
-        channels_first=True if read[0].channels_first and read[1].channels_first else None,
+        channels_first=True if all(s.channels_first for s in (training, testing) if s) else None,
     )
 
 
@@ -123,10 +129,19 @@ class _Samples:
     """The samples of a torch data set as two arrays; ``channels_first``: whether their kind says so."""
 
     def __init__(self, where: str, dataset: Any) -> None:
+        self.where = where
         self.channels_first = True
+        self._check_kind(dataset)
         images, labels = [], []
         for i in range(len(dataset)):
-            image, label = dataset[i]
+            sample = dataset[i]
+            if not isinstance(sample, tuple | list) or len(sample) != 2:
+                size = f" of {len(sample)}" if isinstance(sample, tuple | list) else ""
+                raise NoiseproofError(
+                    f"{where} samples must be pairs (image, label), got a {type(sample).__name__}{size} for"
+                    f" sample {i}"
+                )
+            image, label = sample
             images.append(self._array(image))
             if images[i].shape != images[0].shape:
                 raise NoiseproofError(
@@ -143,6 +158,17 @@ class _Samples:
             raise NoiseproofError(f"{where} set is empty")
         self.images, self.labels = np.stack(images), np.array(labels)
 
+    def _check_kind(self, dataset: Any) -> None:
+        from torch.utils.data import DataLoader, IterableDataset
+
+        is_map_style = all(hasattr(dataset, method) for method in ("__len__", "__getitem__"))
+        if isinstance(dataset, IterableDataset) or not is_map_style:
+            instead = "; give its dataset" if isinstance(dataset, DataLoader) else ""
+            raise NoiseproofError(
+                f"{self.where} set must be a map-style data set of (image, label) pairs, with a length and an"
+                f" index, got a {type(dataset).__name__}{instead}"
+            )
+
     def _array(self, image: Any) -> Any:
         if hasattr(image, "convert"):  # a PIL image
             pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
@@ -150,4 +176,9 @@ class _Samples:
         if isinstance(image, np.ndarray):
             self.channels_first = False
             return image
+        if not hasattr(image, "numpy"):
+            raise NoiseproofError(
+                f"{self.where} images must be tensors, numpy arrays or PIL images, got a"
+                f" {type(image).__name__}"
+            )
         return image.numpy(force=True)

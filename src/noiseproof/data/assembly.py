@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noiseproof.data.dataset import Dataset, Images
+from noiseproof.data.split import hold_out_a_fifth
 from noiseproof.data.statistics import channel_statistics
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 from noiseproof.noise.transition import check_class_map
@@ -22,7 +23,7 @@ CHANNELS = (1, 3, 4)
 def assemble(
     name: str,
     train: tuple[Any, Any],
-    test: tuple[Any, Any],
+    test: tuple[Any, Any] | None,
     *,
     given: Any = None,
     class_names: Sequence[str] | None = None,
@@ -31,6 +32,8 @@ def assemble(
     channels_first: bool | None = None,
 ) -> Dataset:
     """Make a data set of ``(images, labels)`` to train on and to test on.
+
+    Without ``test`` a fifth of each class is held out, always the same one.
 
     Images are uint8 or floats, which become float32: ``(N, D)`` features, stored as ``(N, D, 1, 1)`` so that
     each is normalized by itself; ``(N, H, W)``; or ``(N, C, H, W)`` or ``(N, H, W, C)``, told apart by C
@@ -41,11 +44,13 @@ def assemble(
     Raises `NoiseproofError`, which begins with ``name``, for whatever does not fit.
     """
     for part, pair in (("training", train), ("test", test)):
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if pair is not None and (not isinstance(pair, tuple | list) or len(pair) != 2):
             size = f" of {len(pair)}" if isinstance(pair, tuple | list) else ""
             _fail(name, f"the {part} set must be a pair (images, labels), got {type(pair).__name__}{size}")
     if given is not None and not labels_are_clean:
         _fail(name, "given labels stand beside clean ones, but labels_are_clean is False")
+    if test is None:
+        train, test, given = _held_out(name, *train, given)
     images = {
         part: _images(name, f"{part} images", values, channels_first)
         for part, values in (("training", train[0]), ("test", test[0]))
@@ -81,6 +86,17 @@ def assemble(
         given_labels=labels.get("given"),
         labels_are_clean=labels_are_clean,
     )
+
+
+def _held_out(name: str, x: Any, y: Any, given: Any) -> tuple[tuple[Any, Any], tuple[Any, Any], Any]:
+    """Split off a test set; give the training set, the test set, and what is given of the training set."""
+    images = _array(name, "training images", x)
+    size = len(images) if images.ndim else 0
+    labels = _one_label_each(name, "training labels", y, size)
+    kept, held = hold_out_a_fifth(labels, where=name)
+    if given is not None:
+        given = _one_label_each(name, "given labels", given, size)[kept]
+    return (images[kept], labels[kept]), (images[held], labels[held]), given
 
 
 def _images(name: str, what: str, values: Any, channels_first: bool | None) -> Images:

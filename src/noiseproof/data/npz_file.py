@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from noiseproof.data.assembly import assemble
 from noiseproof.data.dataset import Dataset
 from noiseproof.data.published import reason
-from noiseproof.data.split import hold_out_a_fifth
 from noiseproof.errors import NoiseproofError, did_you_mean
 
 Arrays = dict[str, NDArray[Any]]
@@ -68,22 +67,19 @@ class NpzFile:
     def _whole(self, arrays: Arrays) -> Dataset:
         self._demand(arrays, "x")
         x, clean, given = arrays["x"], arrays.get("y"), arrays.get("given")
-        labels = given if clean is None else clean
-        if labels is None:
+        if clean is None and given is None:
             self._fail("has neither 'y' nor 'given'")
         for name in ("y", "given"):
             if name in arrays and (x.ndim == 0 or arrays[name].shape != x.shape[:1]):
                 self._fail(f"has {name!r} of shape {arrays[name].shape} for 'x' of shape {x.shape}")
-        train, test = hold_out_a_fifth(labels, where=self.label)
-        return self._assembled(
-            (x[train], None if clean is None else clean[train]),
-            (x[test], labels[test]),
-            None if given is None else given[train],
-            arrays.get("class_names"),
-        )
+        return self._assembled((x, clean), None, given, arrays.get("class_names"))
 
     def _assembled(
-        self, train: tuple[Any, Any], test: tuple[Any, Any], given: Any, class_names: NDArray[Any] | None
+        self,
+        train: tuple[Any, Any],
+        test: tuple[Any, Any] | None,
+        given: Any,
+        class_names: NDArray[Any] | None,
     ) -> Dataset:
         clean_is_known = train[1] is not None
         if class_names is not None and (class_names.ndim != 1 or class_names.dtype.kind not in "US"):
