@@ -86,7 +86,9 @@ def test_a_setting_adds_to_the_options_and_it_stays_one_run(cli: Run, here: Path
 
 
 @pytest.mark.usefixtures("birds")
-@pytest.mark.parametrize("command", [("train", "--loss", "mae"), ("tune", "--loss", "a*mae", "--trials", "1")])
+@pytest.mark.parametrize(
+    "command", [("train", "--loss", "mae"), ("tune", "--loss", "a*mae", "--trials", "1")]
+)
 def test_given_labels_that_go_unused_are_spoken_of(cli: Run, command: tuple[str, ...]) -> None:
     unused = "warning: npz:birds.npz has given labels, which noise 'none' does not use; noise 'given' does\n"
     run = (*command, "--data", "npz:birds.npz", "--set", "recipe.epochs=1", "--noise")

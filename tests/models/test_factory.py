@@ -67,6 +67,11 @@ class TupleInTraining(Drawing):
         return (logits, logits) if self.training else logits
 
 
+ONE = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+def same(): return ONE
+def partly_same(): return nn.Sequential(ONE, nn.Linear(3, 3))
+
+
 def batch_normalized(): return nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.BatchNorm1d(3))
 
 
@@ -207,6 +212,8 @@ def test_the_global_generators_are_given_back_after_an_error_too() -> None:
         ("my_nets:tuple_in_training", {}, "logits (2, 3), got a tuple"),
         ("my_nets:other_images", {}, "my_nets:other_images's network on images (2, 1, 4, 4) raised Runtime"),
         ("my_nets:nothing_to_learn", {}, "my_nets:nothing_to_learn gives a network without a parameter"),
+        ("my_nets:same", {}, "my_nets:same gave the same network twice; it must make a new one at each call"),
+        ("my_nets:partly_same", {}, "my_nets:partly_same gave the same network twice"),
         ("broken:make", {}, "broken cannot be imported: KeyError: 'key'"),
         ("needing:make", {}, "needing cannot be imported: ModuleNotFoundError: No module named 'a_package_"),
     ],

@@ -76,7 +76,7 @@ def test_noise_that_the_data_cannot_have_is_refused_before_anything_is_written(
 ) -> None:
     study = load_study("smoke", {"noises": ["given", "none"]})
     unclean = dataclasses.replace(digits, labels_are_clean=False)
-    with pytest.raises(NoiseproofError, match="^none noise is made from clean labels"):
+    with pytest.raises(NoiseproofError, match=r"^none noise is made from clean labels"):
         conduct(study, tmp_path / "out", device="cpu", dataset=unclean)
     assert not (tmp_path / "out").exists()
 

@@ -107,11 +107,13 @@ def test_data_made_in_python_is_handed_over(tmp_path: Path, study: Study, change
 def test_a_crop_that_may_leave_nothing_of_an_image_is_refused(
     tmp_path: Path, study: Study, changed: Changed
 ) -> None:
-    for padding, data in ((1, from_arrays("birds", (X, Y), (X, Y))), (4, None)):
+    features = from_arrays("birds", (X, Y), (X, Y))
+    remedy = "1; features are not cropped, set crop_padding = 0"
+    for padding, data, end in ((1, features, remedy), (4, None, "4")):
         text = "tiny" if data is None else "arrays:birds"
         own = changed(study, CHANGES | {"recipe.crop_padding": padding, "data": text})
         with pytest.raises(
-            NoiseproofError, match=r"^recipe.crop_padding must be less .* [14]x[14], .* got [14]$"
+            NoiseproofError, match=rf"^recipe.crop_padding must be less .* [14]x[14], .* got {end}$"
         ):
             conduct(own, tmp_path / "out", device="cpu", dataset=data)
     assert not (tmp_path / "out").exists()

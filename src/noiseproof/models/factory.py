@@ -94,10 +94,18 @@ class Factory(Network):
         return network.train()
 
     def check(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
-        """Raise `NoiseproofError` unless the network turns images into logits, in training too."""
+        """Raise `NoiseproofError` unless each call gives a new network that turns images into logits.
+
+        It is asked in training too.
+        """
         network = self.initialized(image_shape, num_classes, seed=0)
         with global_randomness(0):
             self._check_logits(network, image_shape, num_classes)
+            other = self.build(image_shape, num_classes)
+        if set(network.parameters()) & set(other.parameters()):  # told apart by identity
+            raise NoiseproofError(
+                f"{self.path} gave the same network twice; it must make a new one at each call"
+            )
 
     def fault_on_one(self, image_shape: tuple[int, int, int], num_classes: int) -> str | None:
         """Say why the network can't be trained on a batch of a single image; None if it can."""

@@ -37,9 +37,10 @@ class Recipe(Schema):
         """Raise `NoiseproofError` unless images of this shape can be augmented so."""
         height, width = image_shape[1:]
         if self.crop_padding >= min(height, width):
+            remedy = "; features are not cropped, set crop_padding = 0" if (height, width) == (1, 1) else ""
             raise NoiseproofError(
                 "recipe.crop_padding must be less than the height and width of the images, which are"
-                f" {height}x{width}, or nothing of them may be left; got {self.crop_padding}"
+                f" {height}x{width}, or nothing of them may be left; got {self.crop_padding}{remedy}"
             )
 
     def learning_rate_at(self, epoch: int) -> float:
