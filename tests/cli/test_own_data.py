@@ -75,14 +75,16 @@ def test_a_single_image_at_an_epochs_end_is_refused_with_the_setting_that_helps(
     assert record_of(here)["config"]["recipe"]["batch_size"] == 15
 
 
-def test_a_setting_adds_to_the_options_and_it_stays_one_run(cli: Run, here: Path) -> None:
+def test_a_setting_adds_to_the_options(cli: Run, here: Path) -> None:
     ran = cli(
         "train", "--loss", "mae", "--model", "resnet18", "--epochs", "1", "--set", "model.width=1",
-        "--set", "losses=['ce', 'nce']", "--set", "recipe.batch_size=1000", "--set", "recipe.crop_padding=0",
+        "--set", "title=mine", "--set", "recipe.batch_size=1000", "--set", "recipe.crop_padding=0",
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
     config = record_of(here)["config"]
     assert (config["model"]["name"], config["model"]["width"], config["loss"]) == ("resnet18", 1, "mae")
+    (plan,) = here.glob("out/train/*/study.json")
+    assert json.loads(plan.read_text())["title"] == "mine"
 
 
 @pytest.mark.usefixtures("birds")

@@ -84,16 +84,29 @@ def test_report_leads_to_the_command_that_reports_on_a_search(cli: Run, here: Pa
     assert "holds no record of a finished run" in cli("report", "out/tune/x").stderr
 
 
+def test_a_search_and_a_study_keep_out_of_each_others_folders(cli: Run, here: Path) -> None:
+    commands = {"study": ("run", "tiny.toml"), "search": (*TUNE, "--trials", "2")}
+    stopped = ("--time-budget", "0.001s", "--out")
+    for kind, other in (("study", "search"), ("search", "study")):
+        assert cli(*commands[kind], *stopped, kind).returncode == 0
+        before = contents(here / kind)
+        ran = cli(*commands[other], *stopped, kind)
+        assert (ran.returncode, ran.stdout) == (2, "")
+        assert ran.stderr == f"error: '{kind}' holds a {kind}, not a {other}; choose another --out\n"
+        assert contents(here / kind) == before
+
+
 def test_data_of_ones_own_stands_in_place_of_a_study(cli: Run, here: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(here / "cells.npz", x=rng.random((60, 5)), y=np.arange(60) % 3)
-    tune = ("tune", "--data", "npz:cells.npz", "--loss", "a*nce", "--set", "recipe.epochs=1")
+    tune = ("tune", "--data", "npz:cells.npz", "--loss", "a*nce", "--epochs", "1")
     ran = cli(*tune, "--trials", "1")
     assert (ran.returncode, ran.stderr) == (0, "")
     (out,) = (here / "out" / "tune").iterdir()
     search = find(out).search
     assert out.name == f"npz-cells_none_{search.hash}"
     assert (search.data, search.model.name, search.noise) == ("npz:cells.npz", "mlp", "none")
+    assert search.recipe.epochs == 1
     (trial,) = find(out).trials
     assert trial.run.data.train_size + trial.run.data.test_size == 48  # a fifth is the test set
 

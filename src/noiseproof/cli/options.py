@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from noiseproof.errors import NoiseproofError
+
+if TYPE_CHECKING:
+    from noiseproof.losses import Loss
 
 STUDIES = sorted(
     entry.name.removesuffix(".toml")
@@ -28,6 +31,7 @@ DataDir = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 Classes = Annotated[int, typer.Option(help="Number of classes K.")]
+Epochs = Annotated[int | None, typer.Option(help="Epochs; by default those of the data set's study, or 50.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting, such as recipe.epochs=5; may be repeated."),
@@ -40,13 +44,36 @@ TensorBoardDir = Annotated[
 ]
 
 
-def parse_settings(texts: Iterable[str] | None) -> dict[str, Any]:
-    """Read what ``--set`` was given, values as TOML; raises `NoiseproofError` where there is no ``=``.
+def parse_settings(texts: Iterable[str] | None, options: Mapping[str, str]) -> dict[str, Any]:
+    """Read what ``--set`` was given, values as TOML; ``options`` names the option that sets a place already.
 
-    >>> parse_settings(["recipe.epochs=5", "losses = ['ce']", "title=no quotes"])
+    Raises `NoiseproofError` where there is no ``=``, and for what would set such a place too.
+
+    >>> parse_settings(["recipe.epochs=5", "losses = ['ce']", "title=no quotes"], {"seeds": "--seeds"})
     {'recipe.epochs': 5, 'losses': ['ce'], 'title': 'no quotes'}
     """
-    return dict(_setting(text) for text in texts or ())
+    settings = dict(_setting(text) for text in texts or ())
+    for name in settings:
+        for place, option in options.items():
+            if f"{place}.".startswith(f"{name}."):  # itself, or the table that holds it
+                raise NoiseproofError(f"--set {name} and {option} both set {place}; give {option} alone")
+    return settings
+
+
+def parse_loss(text: str) -> Loss:
+    """Read a loss; raises `NoiseproofError`, which for ``alpha*nce`` says that ``tune`` searches alpha."""
+    from noiseproof.losses import Template, parse
+
+    try:
+        return parse(text)
+    except NoiseproofError as error:
+        try:
+            names = list(Template(text).roles)
+        except NoiseproofError:
+            raise error from None
+        one, it = ("is a free name", "it") if len(names) == 1 else ("are free names", "them")
+        listed = ", ".join(map(repr, names))
+        raise NoiseproofError(f"{error} ({listed} {one}: `noiseproof tune` searches {it})") from None
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -64,7 +64,9 @@ class Archive:
         self._damaged: dict[Path, object] = {}
 
     def make(self) -> None:
-        """Make the folders; raises `NoiseproofError` if they can't be written to."""
+        """Make the folders; raises `NoiseproofError` if they can't be written to, or hold a search."""
+        if (self.folder / "search.json").exists():
+            raise NoiseproofError(f"{str(self.folder)!r} holds a search, not a study; choose another --out")
         for folder in (self.folder, self.runs, self.checkpoints):
             make_folder(folder)
 

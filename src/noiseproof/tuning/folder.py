@@ -29,10 +29,12 @@ class Folder:
     def held(self) -> Iterator[None]:
         """Make the folders, and keep other processes out of them; the lock dies with its process.
 
-        Raises `NoiseproofError` if they can't be written to, or another process tunes here.
+        Raises `NoiseproofError` if they can't be written to, hold a study, or another process tunes here.
         """
         from filelock import FileLock, Timeout
 
+        if any((self.path / part).exists() for part in ("study.json", "runs")):
+            raise NoiseproofError(f"{str(self.path)!r} holds a study, not a search; choose another --out")
         for folder in (self.path, self.trials, self.checkpoints):
             make_folder(folder)
         lock = FileLock(self.path / "search.lock", timeout=0)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from noiseproof.cli.options import Classes
+from noiseproof.cli.options import Classes, parse_loss
 
 
 def certify(
@@ -22,11 +22,11 @@ def certify(
     from noiseproof import certificates
     from noiseproof.certificates.figure import check_format, draw_gradients
     from noiseproof.cli.display import show_certificate
-    from noiseproof.losses import CATALOGUE, parse
+    from noiseproof.losses import CATALOGUE
 
     if figure is not None:
         check_format(figure)
-    chosen = [parse(text) for text in (CATALOGUE if loss.strip().lower() == "all" else [loss])]
+    chosen = [parse_loss(text) for text in (CATALOGUE if loss.strip().lower() == "all" else [loss])]
     found = []
     for one in chosen:
         found.append(certificates.certify(one, classes))

@@ -42,7 +42,7 @@ def run(
     from noiseproof.study.study import MOST_RUNS
 
     budget = None if time_budget is None else parse_duration(time_budget)
-    changes = parse_settings(settings)
+    changes = parse_settings(settings, {} if seeds is None else {"seeds": "--seeds"})
     if seeds is not None:
         if seeds < 1:
             raise NoiseproofError(f"--seeds must be at least 1, got {seeds}")

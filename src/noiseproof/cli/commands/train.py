@@ -14,9 +14,11 @@ from noiseproof.cli.options import (
     Data,
     DataDir,
     Device,
+    Epochs,
     Settings,
     TensorBoardDir,
     TimeBudget,
+    parse_loss,
     parse_settings,
 )
 from noiseproof.cli.suiting import study_on
@@ -26,9 +28,7 @@ def train(
     loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
     data: Data = "digits",
     noise: Annotated[str, typer.Option(help=NOISES)] = "none",
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs; by default those of the data set's study, or 50.")
-    ] = None,
+    epochs: Epochs = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -47,23 +47,25 @@ def train(
     tensorboard: TensorBoardDir = None,
 ) -> None:
     """Train one network with one loss under one noise."""
-    from noiseproof import losses
     from noiseproof import noise as label_noise
 
     budget = None if time_budget is None else parse_duration(time_budget)
     # a slip in a text need not wait for the data
-    losses.parse(loss)
+    parse_loss(loss)
     label_noise.parse(noise)
-    changes: dict[str, Any] = {}
+    changes: dict[str, Any] = {"losses": [loss], "noises": [noise], "seeds": [seed]}
+    options = {"data": "--data", "losses": "--loss", "noises": "--noise", "seeds": "--seed"}
     if model is not None:
-        changes["model"] = {"name": "factory", "path": model} if ":" in model else {"name": model}
+        network = {"name": "factory", "path": model} if ":" in model else {"name": model}
+        changes["model"] = network
+        options |= {f"model.{field}": "--model" for field in network}
     if width is not None:
         changes["model.width"] = width
+        options["model.width"] = "--width"
     if epochs is not None:
         changes["recipe.epochs"] = epochs
-    changes |= parse_settings(settings)
-    # one run, whatever is set
-    changes |= {"title": "", "losses": [loss], "noises": [noise], "seeds": [seed]}
+        options["recipe.epochs"] = "--epochs"
+    changes |= parse_settings(settings, options)
     study, dataset = study_on(data, data_dir, changes)
     study = study.pinned()
     (config,) = study.runs()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from noiseproof.cli.options import (
     STUDIES,
     DataDir,
     Device,
+    Epochs,
     Settings,
     TimeBudget,
     parse_settings,
@@ -40,6 +41,7 @@ def tune(
         list[str] | None,
         typer.Option("--range", help="Where a name is searched, such as alpha=0.1:10:log; may be repeated."),
     ] = None,
+    epochs: Epochs = None,
     trials: Annotated[int, typer.Option(help="Trials in all, those that are done included.")] = 50,
     holdout: Annotated[
         float, typer.Option(help="Share of the training set whose noisy labels give the scores.")
@@ -70,7 +72,17 @@ def tune(
     budget = None if time_budget is None else parse_duration(time_budget)
     if trials < 1:
         raise NoiseproofError(f"--trials must be at least 1, got {trials}")
-    changes, dataset = parse_settings(settings), None
+    changes: dict[str, Any] = {}
+    options = {"losses": "--loss", "seeds": "--seed"}
+    if data is not None:
+        options |= {"data": "--data", "noises": "--noise"}
+    if noise is not None:
+        options["noises"] = "--noise"
+    if epochs is not None:
+        changes["recipe.epochs"] = epochs
+        options["recipe.epochs"] = "--epochs"
+    changes |= parse_settings(settings, options)
+    dataset = None
     if data is None and study is not None:
         chosen, name = load_study(study, changes), study
     elif data is not None and study is None:
