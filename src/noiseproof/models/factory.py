@@ -23,7 +23,7 @@ from noiseproof.models.randomness import global_randomness
 
 
 class Factory(Network):
-    """The network that ``path``, such as ``my_nets:make``, gives when it is called.
+    """The network that ``path``, such as ``my_nets:make``, gives when it is called, a new one at each call.
 
     It is called with ``options`` and, as far as its signature names them, with ``num_classes``,
     ``image_shape`` as (C, H, W), and ``in_channels``. What it draws for its initial weights comes from the
