@@ -147,7 +147,7 @@ def test_the_layout_in_memory_changes_no_fingerprint(digits: Dataset) -> None:
         (
             "imagenet",
             "expected one of 'digits', 'cifar10', 'cifar100', 'mnist', 'fashion-mnist', 'folder:PATH',"
-            " 'npz:FILE', 'arrays:NAME'",
+            " 'npz:FILE'",
         ),
     ],
 )
