@@ -22,8 +22,8 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study, trainer
-from noiseproof.study.group import PendingRun
-from noiseproof.training import ConcurrentTraining, OnTrial, Plan, StackedTraining, Way
+from noiseproof.study.trainer import Engine
+from noiseproof.training import ConcurrentTraining, OnTrial, StackedTraining, Way
 
 Change = Callable[[Study, Mapping[str, object]], Study]
 Contents = Callable[[Path], dict[str, bytes]]
@@ -477,12 +477,12 @@ def as_on_a_gpu() -> Iterator[pytest.MonkeyPatch]:
         advance(training)
 
     def chosen(study: Study, dataset: Dataset, _: object, device: torch.device, **__: object) -> Any:
-        return MODULE.Engine(
+        return Engine(
             lambda runs: ConcurrentTraining(dataset, study.model, study.recipe, runs, device), at_once=4
         )
 
     monkeypatch.setattr(ConcurrentTraining, "advance", few)
-    monkeypatch.setattr(MODULE, "engine", chosen)
+    monkeypatch.setattr(MODULE, "choose_engine", chosen)
     yield monkeypatch
     monkeypatch.undo()
 
@@ -517,41 +517,17 @@ def test_a_study_goes_from_a_gpu_to_the_cpu(
     assert_close(results(tmp_path), whole)
 
 
-def test_the_device_decides_on_the_engine(
-    study: Study, tiny_data: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset, asked = tiny_data(0), []
-
-    def found(*arguments: object, images_ahead: int, on_trial: OnTrial) -> Plan:
-        on_trial(6, Way(compiled=True))
-        asked.append(images_ahead)
-        return Plan(at_once=3, way=Way(compute=torch.bfloat16))
-
-    monkeypatch.setattr(MODULE, "plan", found)
-    runs = [PendingRun(config, dataset).spec for config in study.runs()]
-    cpu = MODULE.engine(study, dataset, runs, torch.device("cpu"))
-    assert isinstance(cpu.begin(runs), StackedTraining)
-    assert (cpu.precision, asked) == ("float32", [])
-    tried: list[tuple[int, Way]] = []
-    gpu = MODULE.engine(
-        study, dataset, runs, torch.device("cuda"), on_trial=lambda *trial: tried.append(trial)
-    )
-    assert tried == [(6, Way(compiled=True))]
-    assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
-    assert asked == [6 * 3 * 60]  # runs, epochs, images
-
-
 def test_trials_before_the_training_are_told_of(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, told = MODULE.engine, list[Progress]()
+    engine, told = MODULE.choose_engine, list[Progress]()
 
     def tries(*arguments: Any, on_trial: OnTrial) -> Any:
         on_trial(1, Way())
         on_trial(2, Way(compiled=True))
         return engine(*arguments)
 
-    monkeypatch.setattr(MODULE, "engine", tries)
+    monkeypatch.setattr(MODULE, "choose_engine", tries)
     outcome = conduct(study, tmp_path, on_progress=told.append, interrupted=lambda: bool(told[2:]))
     assert outcome.ended == "interrupted"
     assert told[:2] == [Progress(0, 6, 0.0, trying=1), Progress(0, 6, 0.0, trying=2, compiled=True)]
@@ -691,11 +667,6 @@ def test_a_device_that_is_not_there_is_named_before_anything_is_made(
         assert message.endswith("; expected auto, cpu, cuda or cuda:N")
         assert message.isprintable()
     assert not (tmp_path / "out").exists()
-
-
-def test_auto_is_a_device_that_is_there() -> None:
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_device("cpu") == torch.device("cpu")
 
 
 @pytest.mark.parametrize("below", [(), ("out",), ("out", "deeper")])

@@ -70,13 +70,13 @@ def whole(
 def test_what_is_tried_before_the_training_is_told(
     search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, told = MODULE.engine, list[Progress]()
+    engine, told = MODULE.choose_engine, list[Progress]()
 
     def tries(*arguments: Any, on_trial: OnTrial) -> Any:
         on_trial(2, Way(compiled=True))
         return engine(*arguments)
 
-    monkeypatch.setattr(MODULE, "engine", tries)
+    monkeypatch.setattr(MODULE, "choose_engine", tries)
     assert tune(search, tmp_path, trials=2, on_progress=told.append).ended == "finished"
     assert told[0] == Progress(0, 2, 0.0, trying=2, compiled=True)
     assert not any(progress.trying for progress in told[1:])

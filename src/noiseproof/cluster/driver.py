@@ -21,8 +21,8 @@ from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, one_line
 from noiseproof.study import Archive, OnEpoch, Outcome, Progress, Study
 from noiseproof.study.archive import Identity
-from noiseproof.study.conduct import check_last_batch, engine, load_data
 from noiseproof.study.labels import check_noises
+from noiseproof.study.preparation import check_last_batch, choose_engine, load_data
 from noiseproof.study.trainer import Ended
 from noiseproof.training import evenly
 
@@ -275,7 +275,9 @@ def _check_nodes(ray: Any, order: Order, resource: str) -> None:
 def _at_once(study: Study, dataset: Dataset, resource: str, runs: int, slots: int) -> int:
     """How many runs a task has: as many as give work to every slot; on a CPU no more than a stack holds."""
     share = math.ceil(runs / slots)
-    return share if resource == "GPU" else min(share, engine(study, dataset, [], torch.device("cpu")).at_once)
+    if resource == "GPU":
+        return share
+    return min(share, choose_engine(study, dataset, [], torch.device("cpu")).at_once)
 
 
 def _parts(run_ids: Sequence[str], at_once: int) -> Iterator[list[str]]:

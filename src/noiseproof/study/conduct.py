@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from noiseproof import data, noise
+from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.study.archive import Archive, Identity
@@ -17,19 +17,12 @@ from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.group import Group, PendingRun
 from noiseproof.study.labels import check_noises
 from noiseproof.study.pace import Pace
+from noiseproof.study.preparation import check_last_batch, choose_device, choose_engine, load_data
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.queue import Queue
 from noiseproof.study.study import Study
-from noiseproof.study.trainer import Ended, Engine, GroupTrainer, OnEpoch, Progress
-from noiseproof.training import (
-    ConcurrentTraining,
-    History,
-    OnTrial,
-    Run,
-    StackedTraining,
-    largest_stack,
-    plan,
-)
+from noiseproof.study.trainer import Ended, GroupTrainer, OnEpoch, Progress
+from noiseproof.training import History
 
 LOOK_EVERY = 1.0
 """Seconds between looks at whether another process has finished, or left, what it has under way."""
@@ -81,10 +74,10 @@ def conduct(
             those that a killed process had not saved.
 
     Raises:
-        NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, or not the single image that an epoch ends in, a noise that the data
-            cannot have, an ``out`` that cannot be written to or holds runs of another configuration, or an id
-            in ``only`` that is no run's.
+        NoiseproofError: before any training, if the device is not there; the data is unusable or not the
+            study's; it cannot have a noise; the network cannot take its images, or cannot train on a last
+            batch of one; ``out`` cannot be written to or holds runs of another configuration; or ``only``
+            names no run.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -112,57 +105,23 @@ def conduct(
             archive, chosen, pace, interrupted, on_progress, on_epoch, runs_total=len(runs)
         )
         conductor.runs_done = len(runs) - len(pending)
-        chosen_engine = engine(
+        engine = choose_engine(
             study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_timing
         )
-        queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=chosen_engine.at_once)
+        queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=engine.at_once)
         while left := queue.runs_left():
             conductor.runs_done = len(runs) - left
             group = queue.take()
             pace.steps_left = queue.steps_left
-            match conductor.wait(left) if group is None else conductor.train(chosen_engine, group):
+            match conductor.wait(left) if group is None else conductor.train(engine, group):
                 case "out of memory" if group is not None and len(group.runs) > 1:
                     queue.put_first(group.halves())
                 case "out of memory" if group is not None:
-                    conductor.give_up(group, chosen_engine.precision)
+                    conductor.give_up(group, engine.precision)
                 case "interrupted" | "out of time" as ended:
                     return Outcome(ended, len(runs) - queue.runs_left(), len(runs), pace.seconds)
         archive.sweep()  # after one that died meanwhile
         return Outcome("finished", len(runs), len(runs), pace.seconds)
-
-
-def load_data(
-    study: Study, data_dir: Path | None, dataset: Dataset | None = None, *, what: str = "study"
-) -> Dataset:
-    """Load a study's data, unless ``dataset`` is it.
-
-    Raises `NoiseproofError`, which calls the study ``what``, if it is other data, or none that the recipe and
-    the network can take.
-    """
-    if dataset is None:
-        dataset = data.load(study.data, data_dir)
-    elif dataset.name != data.label(study.data):
-        raise NoiseproofError(f"the {what} is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
-    study.recipe.check(dataset.image_shape)
-    study.model.check(dataset.image_shape, dataset.num_classes)
-    return dataset
-
-
-def check_last_batch(study: Study, dataset: Dataset) -> None:
-    """Raise `NoiseproofError` if an epoch ends in a single image, and the network can't be trained on one."""
-    size, num_images = study.recipe.batch_size, len(dataset.train_labels)
-    if study.recipe.last_batch(num_images) > 1:
-        return
-    fault = study.model.fault_on_one(dataset.image_shape, dataset.num_classes)
-    if fault is None:
-        return
-    others = (other for other in range(2, num_images + 1) if num_images % other != 1)
-    nearest = min(others, key=lambda other: abs(other - size), default=None)
-    remedy = f"recipe.batch_size = {nearest} leaves none" if nearest else "it takes more images"
-    raise NoiseproofError(
-        f"an epoch of {num_images} images in batches of {size} ends in a single one, on which the network"
-        f" {study.model.name!r} cannot be trained ({fault}); {remedy}, and 'mlp' takes one"
-    )
 
 
 def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfiguration]:
@@ -176,47 +135,6 @@ def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfigur
     if not only:
         raise NoiseproofError("only must name a run at least, got none")
     return [run for run in runs if run.id in only]
-
-
-def engine(
-    study: Study,
-    dataset: Dataset,
-    runs: Sequence[Run],
-    device: torch.device,
-    *,
-    on_trial: OnTrial = lambda *_: None,
-) -> Engine:
-    """Choose the engine: it depends on the device, and on a GPU on what proves quickest in trials there."""
-    model, recipe = study.model, study.recipe
-    if device.type != "cuda":
-        return Engine(
-            lambda some: StackedTraining(dataset, model, recipe, some, device),
-            largest_stack(model, dataset),
-        )
-    images_ahead = len(runs) * recipe.epochs * len(dataset.train_labels)
-    chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead, on_trial=on_trial)
-    return Engine(
-        lambda some: ConcurrentTraining(dataset, model, recipe, some, device, way=chosen.way),
-        chosen.at_once,
-        chosen.way.precision,
-    )
-
-
-def choose_device(name: str) -> torch.device:
-    """Turn a device's name into a device that is there; ``auto`` is CUDA if there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        if name.partition(":")[0] not in ("cpu", "cuda"):  # PyTorch would name every other kind there is
-            raise NotImplementedError("it is neither cpu nor cuda")
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise NoiseproofError(
-            f"device {name!r} cannot be used ({reason}); expected auto, cpu, cuda or cuda:N"
-        ) from None
-    return device
 
 
 class _Conductor(GroupTrainer):

@@ -20,7 +20,7 @@ from noiseproof.training.stack import State
 MAGIC = b"noiseproof checkpoint 1\n"
 
 MOST_TUPLES = 20_000
-"""Of a checkpoint; a ResNet-18 has 1,000. A tuple that is deep crashes Python as a dictionary's key."""
+"""In one checkpoint; a ResNet-18's has 1,000. Deeply nested tuples, used as dictionary keys, crash Python."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
-from noiseproof.study import Outcome, Progress, choose_device
-from noiseproof.study.conduct import check_last_batch, engine, load_data
+from noiseproof.study import Outcome, Progress
 from noiseproof.study.group import Group, PendingRun, groups
 from noiseproof.study.labels import check_noises, training_labels
 from noiseproof.study.pace import Pace
+from noiseproof.study.preparation import check_last_batch, choose_device, choose_engine, load_data
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.trainer import Ended, Engine, GroupTrainer
 from noiseproof.training import History
@@ -63,10 +63,10 @@ def tune(
         How it ended; its runs are the trials.
 
     Raises:
-        NoiseproofError: before any training, for a device that is not there, unusable or other data, a
-            network that cannot take it, or not the single image that an epoch ends in, or an ``out`` that
-            cannot be written to, is in use or holds another search; later, if a trial alone exceeds the GPU's
-            memory.
+        NoiseproofError: before any training, if the device is not there; the data is unusable or not the
+            search's; it cannot have the noise; the network cannot take its images, or cannot train on a last
+            batch of one; or ``out`` cannot be written to, is in use or holds another search. Later, if a
+            trial alone exceeds the GPU's memory.
     """
     pace = Pace(time_budget)
     data_dir = None if data_dir is None else Path(data_dir)
@@ -137,7 +137,7 @@ class _Tuner(GroupTrainer):
         self._pending = pending
         if self._engine is None:
             runs = [run.spec for run in pending]
-            self._engine = engine(
+            self._engine = choose_engine(
                 self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_timing
             )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
