@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from noiseproof.losses import Loss, parse
 from noiseproof.losses.formula import FUNCTIONS, PARTS
+from noiseproof.losses.triton_trial import triton_launches
 
 if importlib.util.find_spec("triton") is None:
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -104,6 +105,13 @@ def test_it_has_the_numbers_of_functions_and_parts_that_python_has(triton_kernel
     for name, number in {**FUNCTIONS, **PARTS}.items():
         if name not in ("jensen_shannon", "sum"):  # the last ones are what is left
             assert getattr(triton_terms, name.upper()) == number, name
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_a_launch_can_be_tried(triton_kernel: ModuleType, dtype: torch.dtype) -> None:
+    triton_launches.cache_clear()
+    assert triton_launches(torch.device("cpu"), dtype)  # which warns if it fails
+    triton_launches.cache_clear()
 
 
 @pytest.mark.parametrize("text", TEXTS)

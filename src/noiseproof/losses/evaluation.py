@@ -25,8 +25,12 @@ from noiseproof.losses.checks import (
 from noiseproof.losses.formula import Formula, Term
 from noiseproof.losses.fused import Rows, can_fuse, fused, is_eager, is_eager_on_cpu
 from noiseproof.losses.kernel import Batch, can_run, compiled
+from noiseproof.losses.triton_trial import triton_launches
 
 TRITON_IS_THERE = find_spec("triton") is not None
+
+TRITON_DEVICE = "cuda"
+"""The type of device that the kernel for GPUs runs on."""
 
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 """Of logits that the kernel for GPUs takes; it computes in float32."""
@@ -155,7 +159,12 @@ def _quickest(
 
 
 def _can_run_on_gpu(logits: Tensor) -> bool:
-    return TRITON_IS_THERE and logits.is_cuda and logits.dtype in TRITON_DTYPES
+    return (
+        TRITON_IS_THERE
+        and logits.device.type == TRITON_DEVICE
+        and logits.dtype in TRITON_DTYPES
+        and triton_launches(logits.device, logits.dtype)
+    )
 
 
 def _terms_in_memory(
