@@ -249,13 +249,17 @@ def test_progress_is_told_on_standard_error(cli: Run, monkeypatch: pytest.Monkey
     assert re.search(r"epoch 2, \d+\.\d % correct, 0:00 left$", lines[-1])
 
 
-def test_what_is_tried_before_the_training_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_comes_before_the_training_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with ProgressDisplay() as display:
         display.show(Progress(0, 64, 0.0, trying=1))
         display.show(Progress(0, 64, 0.0, trying=16, compiled=True))
+        display.show(Progress(16, 64, 0.25, preparing=16))
+        display.show(Progress(32, 64, 0.5, preparing=1))
     assert capsys.readouterr().err == (
         "0/64 runs, 0 %, finding the quickest way: 1 run at once\n"
         "0/64 runs, 0 %, finding the quickest way: 16 runs at once, compiled, which takes a minute\n"
+        "16/64 runs, 25 %, preparing 16 runs\n"
+        "32/64 runs, 50 %, preparing 1 run\n"
     )
 
 

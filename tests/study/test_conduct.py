@@ -473,7 +473,7 @@ def as_on_a_gpu() -> Iterator[pytest.MonkeyPatch]:
     advance = ConcurrentTraining.advance
 
     def few(training: ConcurrentTraining) -> None:
-        training._at_once = 3
+        training._steps_a_turn = 3
         advance(training)
 
     def chosen(study: Study, dataset: Dataset, _: object, device: torch.device, **__: object) -> Any:
@@ -494,11 +494,39 @@ def test_a_study_on_a_gpus_engine_has_the_same_results(
     told: list[Progress] = []
     assert conduct(study, tmp_path, on_progress=told.append).ended == "finished"
     assert_close(results(tmp_path), whole)
-    assert len(told) == 2 * (3 * 2 + 1)  # turns of 3 and 1 steps, an epoch has 4
-    assert [progress.fraction for progress in told][:2] == [
+    assert len(told) == 2 * (1 + 3 * 2 + 1)  # prepared; turns of 3 and 1 steps, an epoch has 4; kept
+    assert told[0] == Progress(0, 6, 0.0, preparing=3)
+    assert [progress.fraction for progress in told][1:3] == [
         pytest.approx(3 * 3 / 72),
         pytest.approx(3 * 4 / 72),
     ]
+
+
+def test_preparing_on_a_gpu_counts_against_the_budget_but_is_no_training(
+    study: Study, tmp_path: Path, as_on_a_gpu: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    prepare, advance = ConcurrentTraining.prepare, ConcurrentTraining.advance
+
+    def slow(training: ConcurrentTraining) -> None:
+        nonlocal now
+        now += 60.0
+        prepare(training)
+
+    def second(training: ConcurrentTraining) -> None:
+        nonlocal now
+        now += 1.0
+        advance(training)
+
+    as_on_a_gpu.setattr("noiseproof.study.pace.time", SimpleNamespace(monotonic=lambda: now))
+    as_on_a_gpu.setattr(ConcurrentTraining, "prepare", slow)
+    as_on_a_gpu.setattr(ConcurrentTraining, "advance", second)
+    # a group of three runs takes 60 s to prepare, and 6 turns: there is no time to prepare the second
+    outcome = conduct(study, tmp_path, time_budget=120.0)
+    assert (outcome.ended, outcome.runs_done, outcome.training_seconds) == ("out of time", 3, 6.0)
+    assert now == 66.0
+    outcome = conduct(study, tmp_path, time_budget=70.0)
+    assert (outcome.ended, outcome.runs_done, outcome.training_seconds) == ("finished", 6, 6.0)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 5])

@@ -23,6 +23,10 @@ class Clock:
             self.now += took
         pace.count(runs)
 
+    def prepare(self, pace: Pace, *, took: float) -> None:
+        with pace.preparing():
+            self.now += took
+
     def save(self, pace: Pace, *, took: float) -> None:
         with pace.saving():
             self.now += took
@@ -110,6 +114,32 @@ def test_saving_has_the_time_that_it_took_before(clock: Clock) -> None:
     assert not pace.out_of_time
     clock.now += 0.2
     assert pace.out_of_time
+
+
+def test_preparing_is_no_training_and_no_turn_is_taken_to_be_as_slow(clock: Clock) -> None:
+    pace = Pace(1000.0)
+    pace.steps_left = 4
+    clock.prepare(pace, took=90.0)
+    clock.step(pace, took=1.0)
+    assert (pace.seconds, pace.seconds_left) == (1.0, 3.0)
+    clock.now = 1000.0 + 1000 - 1 - 0.1 - 0.05  # a tenth of the training time is kept for saving
+    assert not pace.out_of_time
+    clock.now += 0.1
+    assert pace.out_of_time
+
+
+def test_what_would_be_prepared_too_late_for_a_turn_is_not(clock: Clock) -> None:
+    pace = Pace(1000.0)
+    assert not pace.too_late_to_prepare  # nobody knows yet what it takes
+    clock.prepare(pace, took=90.0)
+    clock.step(pace, took=1.0)
+    clock.prepare(pace, took=5.0)
+    clock.now = 1000.0 + 1000 - 90 - 1 - 0.1 - 0.05
+    assert not pace.too_late_to_prepare
+    clock.now += 0.1
+    assert pace.too_late_to_prepare
+    assert not pace.out_of_time
+    assert not Pace(None).too_late_to_prepare
 
 
 @pytest.mark.parametrize("took", [0.01, 0.5, 3.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -153,6 +154,27 @@ def test_a_trial_measures_and_leaves_the_runs_alone(
     trial = measure(dataset, model, recipe, runs, CPU, Way())
     assert trial.runs == 2
     assert trial.images_per_second > 0
+
+
+@pytest.mark.parametrize("network", ["mlp"])
+def test_a_trial_captures_what_it_trains_and_no_more(
+    dataset: Dataset,
+    model: Model,
+    recipe: Recipe,
+    make_run: Callable[..., Run],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    captured: list[str] = []
+    capture = ConcurrentTraining._captured
+
+    def noted(training: ConcurrentTraining, function: Any, changes: Any) -> Any:
+        captured.append(getattr(function, "func", function).__name__)
+        return capture(training, function, changes)
+
+    monkeypatch.setattr(module, "TRIAL", 0.0)  # over with the first step
+    monkeypatch.setattr(ConcurrentTraining, "_captured", noted)
+    assert measure(dataset, model, recipe, [make_run("ce")], CPU, Way()).images_per_second == 0.0
+    assert captured == ["_train"]
 
 
 @pytest.mark.parametrize("network", ["mlp"])

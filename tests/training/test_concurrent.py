@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -353,17 +354,60 @@ def test_warming_up_changes_nothing(
 
     monkeypatch.setattr(graph.Graph, "capture", capture)
     training = concurrent(runs)
-    training.advance()
+    assert not training.prepared
+    training.prepare()
+    assert training.prepared
     assert len(tried) == 3  # a whole batch, the last one, the evaluation
-    (first,) = {checkpoint.step for checkpoint in training.checkpoints}
-    assert first == 1
+    assert {checkpoint.step for checkpoint in training.checkpoints} == {0}
     assert to_the_end(training).histories == expected.histories
+    assert len(tried) == 3
     resumed = concurrent(runs)
     halfway = concurrent(runs)
     for _ in range(6):
         halfway.advance()
     resumed.restore(halfway.checkpoints)  # captured in mid-epoch
     assert to_the_end(resumed).histories == expected.histories
+
+
+def test_what_is_not_prepared_is_captured_when_it_is_needed(
+    recipe: Recipe, make_run: MakeRun, concurrent: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And is no part of the training's time, in which the evaluation is."""
+    from noiseproof.training import graph
+
+    now = 0.0
+
+    class Replayed(graph.Graph):
+        def __init__(self, function: Callable[[], None]) -> None:
+            def replay() -> None:
+                nonlocal now
+                now += 1.0
+                function()
+
+            super().__init__(replay)
+
+    captured: list[int] = []
+
+    def capture(
+        function: Callable[[], None], device: torch.device, *, changes: Any, pool: Any
+    ) -> graph.Graph:
+        nonlocal now
+        graph.warm_up(function, changes)
+        now += 60.0
+        captured.append(training.step)
+        return Replayed(function)
+
+    monkeypatch.setattr(graph.Graph, "capture", capture)
+    monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: now))
+    run = make_run("ce")
+    expected = to_the_end(concurrent([run], Way(graphed=False)))
+    training = concurrent([run])
+    steps = recipe.steps_per_epoch(len(run.given_labels))
+    to_the_end(training)
+    assert captured == [0, steps - 1, steps - 1]
+    assert training.seconds == recipe.epochs * (steps + 1)
+    assert training.prepared
+    assert training.histories == expected.histories
 
 
 def test_a_step_waits_for_no_value_and_stays_on_its_device(

@@ -44,8 +44,8 @@ class ProgressDisplay:
         runs, now = f"{progress.runs_done}/{progress.runs_total} runs", _now(progress)
         self._bar.update(self._task, completed=progress.fraction, runs=runs, now=now)
         waited = time.monotonic() - self._last_line > LINE_EVERY
-        # of what is tried before the training there are but a few, and one may take a minute
-        if not self._console.is_terminal and (waited or progress.trying):
+        # of what comes before the training there is little, and it may take a minute
+        if not self._console.is_terminal and (waited or progress.trying or progress.preparing):
             self._last_line = time.monotonic()
             self._console.print(
                 f"{runs}, {100 * progress.fraction:.0f} %, {now}",
@@ -64,6 +64,8 @@ def _now(progress: Progress) -> str:
         parts = [f"finding the quickest way: {progress.trying} run{'s' * (progress.trying != 1)} at once"]
         if progress.compiled:
             parts.append("compiled, which takes a minute")
+    elif progress.preparing:
+        parts = [f"preparing {progress.preparing} run{'s' * (progress.preparing != 1)}"]
     else:
         parts = [f"waiting for {progress.elsewhere} run{'s' * (progress.elsewhere != 1)} under way elsewhere"]
     if progress.accuracy is not None:

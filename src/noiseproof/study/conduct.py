@@ -30,7 +30,7 @@ LOOK_EVERY = 1.0
 
 @dataclass(frozen=True)
 class Outcome:
-    """How conducting a study ended; ``training_seconds`` leaves out loading and saving."""
+    """How conducting a study ended; ``training_seconds`` leaves out loading, preparing and saving."""
 
     ended: Ended
     runs_done: int
@@ -69,7 +69,7 @@ def conduct(
         time_budget: seconds after which everything is saved and training stops; None for no limit.
         interrupted: asked before every step, on a GPU every second or so; True saves everything and stops.
         on_progress: told after every step, on a GPU after every few, of each trial of how many runs at once
-            are quickest there, and now and then while waiting.
+            are quickest there, before runs are prepared there, and now and then while waiting.
         on_epoch: told of each run after each of its epochs, before they are saved: once more, therefore, of
             those that a killed process had not saved.
 
@@ -106,7 +106,7 @@ def conduct(
         )
         conductor.runs_done = len(runs) - len(pending)
         engine = choose_engine(
-            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_timing
+            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_trial
         )
         queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=engine.at_once)
         while left := queue.runs_left():

@@ -13,8 +13,8 @@ SAVING = 5.0
 class Pace:
     """Counts training steps, each of a number of runs, against the clock.
 
-    The time budget counts from the making of this object. ``seconds`` is the time spent in turns of training,
-    ``slowest_save`` what the slowest saving took.
+    The time budget counts from the making of this object. ``seconds`` is the time spent in turns of training;
+    preparing and saving are no part of it.
     """
 
     def __init__(self, time_budget: float | None) -> None:
@@ -22,7 +22,8 @@ class Pace:
         self.steps_done = 0
         self.seconds = 0.0
         self.slowest_save = 0.0
-        self._slowest = 0.0
+        self._slowest_turn = 0.0
+        self._slowest_preparation = 0.0
         self._ends = None if time_budget is None else time.monotonic() + time_budget
 
     @contextmanager
@@ -32,7 +33,14 @@ class Pace:
         yield
         took = time.monotonic() - began
         self.seconds += took
-        self._slowest = max(self._slowest, took)
+        self._slowest_turn = max(self._slowest_turn, took)
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Time what comes before the first turn of a training."""
+        began = time.monotonic()
+        yield
+        self._slowest_preparation = max(self._slowest_preparation, time.monotonic() - began)
 
     def count(self, steps: int) -> None:
         """Count steps done, each of one run."""
@@ -49,10 +57,19 @@ class Pace:
     @property
     def out_of_time(self) -> bool:
         """Whether another turn, as slow as the slowest so far, and saving would overrun the budget."""
+        return self._overrun_by(self._slowest_turn)
+
+    @property
+    def too_late_to_prepare(self) -> bool:
+        """The same of preparing another training first."""
+        return self._overrun_by(self._slowest_preparation + self._slowest_turn)
+
+    def _overrun_by(self, seconds: float) -> bool:
+        """Tell whether so many seconds more, and saving then, would overrun the budget."""
         if self._ends is None:
             return False
         saving = max(min(SAVING, self.seconds / 10), self.slowest_save)
-        return time.monotonic() + self._slowest + saving > self._ends
+        return time.monotonic() + seconds + saving > self._ends
 
     @property
     def seconds_left(self) -> float | None:

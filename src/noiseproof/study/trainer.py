@@ -35,7 +35,8 @@ class Progress:
     """How far a study is. ``accuracy``: the mean over the runs under way, after ``epoch`` epochs.
 
     Where nothing runs here, ``elsewhere`` is how many runs are awaited that other processes have under way,
-    or ``trying`` how many at once are timed before the training begins, ``compiled`` or not.
+    or ``trying`` how many at once are timed before the training begins, ``compiled`` or not, or ``preparing``
+    how many are made ready to be trained, on a GPU for up to a minute.
     """
 
     runs_done: int
@@ -48,6 +49,7 @@ class Progress:
     elsewhere: int = 0
     trying: int = 0
     compiled: bool = False
+    preparing: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class GroupTrainer(ABC):
         free_memory(self.device)
         return ended
 
-    def tell_of_timing(self, count: int, way: Way) -> None:
+    def tell_of_trial(self, count: int, way: Way) -> None:
         """Tell that ``count`` runs at once are timed before the training begins."""
         self.on_progress(
             Progress(
@@ -118,9 +120,13 @@ class GroupTrainer(ABC):
         saved = time.monotonic()
         while not training.finished:
             stopped = self.interrupted()
-            if stopped or self.pace.out_of_time:
+            late = self.pace.out_of_time if training.prepared else self.pace.too_late_to_prepare
+            if stopped or late:
                 self._save(group, training)
                 return "interrupted" if stopped else "out of time"
+            if not training.prepared:
+                self._prepare(training)
+                continue  # it may have taken a minute
             before, epochs = training.step, len(training.histories[0])
             with self.pace.turn():
                 training.advance()
@@ -137,6 +143,18 @@ class GroupTrainer(ABC):
             self._keep(run, history, self._origin(training.precision, training.seconds))
         self._tell(group, training)
         return "finished"
+
+    def _prepare(self, training: Training) -> None:
+        self.on_progress(
+            Progress(
+                self.runs_done,
+                self.runs_total,
+                fraction=self.pace.fraction,
+                preparing=len(training.runs),
+            )
+        )
+        with self.pace.preparing():
+            training.prepare()
 
     def _save(self, group: Group, training: Training) -> None:
         with self.pace.saving():

@@ -50,8 +50,8 @@ class Training(ABC):
     """Trains runs together; each comes out as if it had been trained alone, up to rounding.
 
     The images stay uint8 on the device; nothing waits for the device within an epoch. ``seconds`` is
-    each run's share of the time spent so far. Whatever the engine, the batches, the counts and the
-    checkpoints are the same, so that one goes on where another stopped.
+    each run's share of the time spent so far, without preparing. Whatever the engine, the batches, the
+    counts and the checkpoints are the same, so that one goes on where another stopped.
     """
 
     def __init__(
@@ -87,6 +87,17 @@ class Training(ABC):
     def precision(self) -> str:
         """What the networks are computed in; weights and losses are float32 in any case."""
         return "float32"
+
+    @property
+    def prepared(self) -> bool:
+        """Whether all that `prepare` does is done."""
+        return True
+
+    def prepare(self) -> None:  # noqa: B027  # most have nothing to do
+        """Do what takes long and is done once, such as compiling, so that no step has to; nothing is trained.
+
+        A training that is not prepared does it within the steps that need it.
+        """
 
     @abstractmethod
     def advance(self) -> None:

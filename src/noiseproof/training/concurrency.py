@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -139,15 +138,17 @@ def _measured(training: ConcurrentTraining) -> Trial:
     device, cuda = training.device, training.device.type == "cuda"
     if cuda:
         torch.cuda.reset_peak_memory_stats(device)
-    training.advance()  # captures
-    first, started = training.step, time.perf_counter()
-    while not training.finished and time.perf_counter() - started < TRIAL:
+    # not prepared: of most trainings a trial sees whole batches alone, and no evaluation
+    training.advance()
+    first, started = training.step, training.seconds
+    seconds = 0.0
+    while not training.finished and seconds < TRIAL:
         training.advance()
-    seconds = time.perf_counter() - started
+        seconds = len(training.runs) * (training.seconds - started)
     images = (training.step - first) * training.recipe.batch_size * len(training.runs)
     # reserved: what a graph holds in between is allocated only while it is captured
     held = torch.cuda.max_memory_reserved(device) if cuda else 0
-    return Trial(len(training.runs), images / seconds, held)
+    return Trial(len(training.runs), images / seconds if seconds else 0.0, held)
 
 
 def free_memory(device: torch.device) -> None:

@@ -33,7 +33,7 @@ EVALUATION_BATCH = 1000
 """Test images evaluated at once."""
 
 TURN = 1.0
-"""Seconds that `ConcurrentTraining.advance` takes at most on a GPU, once its steps are captured, but for an
+"""Seconds that `ConcurrentTraining.advance` takes at most on a GPU, once it is prepared, but for an
 evaluation: what a time budget has to allow for."""
 
 
@@ -105,7 +105,7 @@ class ConcurrentTraining(Training):
         self._evaluation: Graph | None = None
         self._pool = torch.cuda.graph_pool_handle() if device.type == "cuda" else None
         self._epoch: int | None = None
-        self._at_once = 1
+        self._steps_a_turn = 1
         self._now = 0
 
     @property
@@ -113,25 +113,43 @@ class ConcurrentTraining(Training):
         """What the networks are computed in; weights and losses are float32 in any case."""
         return self.way.precision
 
+    @property
+    def prepared(self) -> bool:
+        """Whether the steps and the evaluation are captured."""
+        return self._batch_sizes <= self._steps.keys() and self._evaluation is not None
+
+    def prepare(self) -> None:
+        """Capture, compiled if so, a step of each batch size that an epoch has, and the evaluation."""
+        # the largest first: what it needs in between is room enough for the others
+        for size in sorted(self._batch_sizes, reverse=True):
+            self._step_of(size)
+        self._captured_evaluation()
+
     def advance(self) -> None:
         """Train a step, on a GPU a few of one epoch; after its last, evaluate and extend the histories."""
-        self._prepare()
-        started = time.perf_counter()
         num_samples, batch_size = len(self._clean), self.recipe.batch_size
         steps_per_epoch = self.recipe.steps_per_epoch(num_samples)
         epoch, position = divmod(self.step, steps_per_epoch)
+        ahead = min(self._steps_a_turn, steps_per_epoch - position)
+        steps = [
+            self._step_of(min(batch_size, num_samples - start * batch_size))
+            for start in range(position, position + ahead)
+        ]
+        ends = position + ahead == steps_per_epoch
+        if ends:
+            self._captured_evaluation()
+        started = time.perf_counter()
         if epoch != self._epoch:
             self._begin_epoch(epoch, position * batch_size)
-        ahead = min(self._at_once, steps_per_epoch - position)
-        for i in range(ahead):
+        for i, step in enumerate(steps):
             self._now = self.step + i
-            self._steps[min(batch_size, num_samples - (position + i) * batch_size)].replay()
+            step.replay()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-            if ahead == self._at_once and time.perf_counter() - started < TURN / 2:
-                self._at_once *= 2
+            if ahead == self._steps_a_turn and time.perf_counter() - started < TURN / 2:
+                self._steps_a_turn *= 2
         self.step += ahead
-        if position + ahead == steps_per_epoch:
+        if ends:
             self._end_epoch()
         self.seconds += (time.perf_counter() - started) / len(self.runs)
 
@@ -146,19 +164,28 @@ class ConcurrentTraining(Training):
         self._position.fill_(start)
         self._epoch = epoch
 
-    def _prepare(self) -> None:
-        """Capture the steps, that of a whole batch and that of the last one, and the evaluation."""
-        if self._evaluation is not None:
-            return
-        # a step is warmed up where every batch size is inside the epoch; drawing it sets this right again
-        self._position.zero_()
-        self._epoch = None
-        num_samples, batch_size = len(self._clean), self.recipe.batch_size
-        changes = [self._position, *self._counts.values()]
-        changes += [tensor for learner in self._learners for tensor in learner.tensors]
-        for size in sorted({min(batch_size, num_samples), num_samples % batch_size} - {0}, reverse=True):
+    @property
+    def _batch_sizes(self) -> set[int]:
+        """That of a whole batch, and that of an epoch's last one."""
+        num_samples = len(self._clean)
+        return {min(self.recipe.batch_size, num_samples), self.recipe.last_batch(num_samples)}
+
+    def _step_of(self, size: int) -> Graph:
+        """Give the step of a batch of ``size``, captured when it is first asked for."""
+        if size not in self._steps:
+            # it is warmed up where every batch size is inside the epoch; drawing it sets this right again
+            self._position.zero_()
+            self._epoch = None
+            changes = [self._position, *self._counts.values()]
+            changes += [tensor for learner in self._learners for tensor in learner.tensors]
             self._steps[size] = self._captured(partial(self._train, size), changes)
-        self._evaluation = self._captured(self._evaluate, [self._hits])
+        return self._steps[size]
+
+    def _captured_evaluation(self) -> Graph:
+        """Give the evaluation, captured when it is first asked for."""
+        if self._evaluation is None:
+            self._evaluation = self._captured(self._evaluate, [self._hits])
+        return self._evaluation
 
     def _captured(self, function: Callable[[], None], changes: Sequence[Tensor]) -> Graph:
         if not self.way.graphed:
@@ -215,8 +242,7 @@ class ConcurrentTraining(Training):
             yield
 
     def _test_hits(self) -> Tensor:
-        assert self._evaluation is not None
-        self._evaluation.replay()
+        self._captured_evaluation().replay()
         return self._hits
 
     @torch.no_grad()

@@ -138,7 +138,7 @@ class _Tuner(GroupTrainer):
         if self._engine is None:
             runs = [run.spec for run in pending]
             self._engine = choose_engine(
-                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_timing
+                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_trial
             )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
         steps = self.search.recipe.total_steps(len(self.part.train_labels))
