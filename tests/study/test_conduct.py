@@ -346,6 +346,35 @@ def test_checkpoints_are_half_a_minute_apart(
     assert list(checkpoints.iterdir()) == []
 
 
+def test_what_is_costly_to_save_is_saved_less_often(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One slow saving does not count for ever."""
+    now, savings = 0.0, itertools.chain([4.0], itertools.repeat(0.1))
+    saved_at: list[float] = []
+    advance, save = StackedTraining.advance, Archive.save
+
+    def slowly(training: StackedTraining) -> None:
+        nonlocal now
+        now += 20.0
+        advance(training)
+
+    def saving(archive: Archive, *arguments: Any) -> None:
+        nonlocal now
+        now += next(savings)
+        saved_at.append(now)
+        save(archive, *arguments)
+
+    clock = SimpleNamespace(monotonic=lambda: now)
+    monkeypatch.setattr(trainer, "time", clock)
+    monkeypatch.setattr("noiseproof.study.pace.time", clock)
+    monkeypatch.setattr(StackedTraining, "advance", slowly)
+    monkeypatch.setattr(Archive, "save", saving)
+    longer = study.model_copy(update={"recipe": study.recipe.model_copy(update={"epochs": 5})})
+    conduct(longer, tmp_path)
+    assert saved_at == pytest.approx([44.0, 264.1, 304.2, 344.3, 384.4])  # after 30 s, 200 s, 30 s, 30 s
+
+
 def test_a_crash_while_saving_leaves_some_runs_ahead_of_others(
     study: Study,
     tmp_path: Path,

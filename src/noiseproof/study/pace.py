@@ -14,14 +14,15 @@ class Pace:
     """Counts training steps, each of a number of runs, against the clock.
 
     The time budget counts from the making of this object. ``seconds`` is the time spent in turns of training;
-    preparing and saving are no part of it.
+    preparing and saving are no part of it. ``latest_save``: what the latest saving took.
     """
 
     def __init__(self, time_budget: float | None) -> None:
         self.steps_left = 0
         self.steps_done = 0
         self.seconds = 0.0
-        self.slowest_save = 0.0
+        self.latest_save = 0.0
+        self._slowest_save = 0.0
         self._slowest_turn = 0.0
         self._slowest_preparation = 0.0
         self._ends = None if time_budget is None else time.monotonic() + time_budget
@@ -52,7 +53,8 @@ class Pace:
         """Time the saving of what is under way."""
         began = time.monotonic()
         yield
-        self.slowest_save = max(self.slowest_save, time.monotonic() - began)
+        self.latest_save = time.monotonic() - began
+        self._slowest_save = max(self._slowest_save, self.latest_save)
 
     @property
     def out_of_time(self) -> bool:
@@ -68,7 +70,7 @@ class Pace:
         """Tell whether so many seconds more, and saving then, would overrun the budget."""
         if self._ends is None:
             return False
-        saving = max(min(SAVING, self.seconds / 10), self.slowest_save)
+        saving = max(min(SAVING, self.seconds / 10), self._slowest_save)
         return time.monotonic() + seconds + saving > self._ends
 
     @property
