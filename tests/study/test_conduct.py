@@ -574,12 +574,27 @@ def test_a_study_goes_from_a_gpu_to_the_cpu(
     assert_close(results(tmp_path), whole)
 
 
+def test_the_engine_is_chosen_for_the_steps_that_are_left(
+    study: Study, tmp_path: Path, after: After, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, asked = MODULE.choose_engine, list[int]()
+
+    def noted(*arguments: Any, steps_ahead: int, **options: Any) -> Any:
+        asked.append(steps_ahead)
+        return engine(*arguments, steps_ahead=steps_ahead, **options)
+
+    monkeypatch.setattr(MODULE, "choose_engine", noted)
+    conduct(study, tmp_path, interrupted=after(5))
+    conduct(study, tmp_path)
+    assert asked == [6 * STEPS, 6 * (STEPS - 5)]
+
+
 def test_trials_before_the_training_are_told_of(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine, told = MODULE.choose_engine, list[Progress]()
 
-    def tries(*arguments: Any, on_trial: OnTrial) -> Any:
+    def tries(*arguments: Any, on_trial: OnTrial, **options: Any) -> Any:
         on_trial(1, Way())
         on_trial(2, Way(compiled=True))
         return engine(*arguments)

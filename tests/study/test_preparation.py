@@ -36,8 +36,13 @@ def test_the_device_decides_on_the_engine(
     assert (cpu.precision, asked) == ("float32", [])
     tried: list[tuple[int, Way]] = []
     gpu = choose_engine(
-        study, dataset, runs, torch.device("cuda"), on_trial=lambda *trial: tried.append(trial)
+        study,
+        dataset,
+        runs,
+        torch.device("cuda"),
+        steps_ahead=50,
+        on_trial=lambda *trial: tried.append(trial),
     )
     assert tried == [(6, Way(compiled=True))]
     assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
-    assert asked == [6 * 3 * 60]  # runs, epochs, images
+    assert asked == [50 * 16]  # images in a batch

@@ -98,24 +98,26 @@ def test_on_any_machine_it_ends_with_something_that_fits_and_is_near_the_best(
 
 @pytest.mark.parametrize("network", ["mlp"])
 @pytest.mark.parametrize(
-    ("images_ahead", "compiled_speed", "compiled", "tried_ways"),
+    ("images_ahead", "compiled_speed", "chosen", "tried_compiled"),
     [
-        (10**9, 9000.0, True, 5),  # days ahead, and compiling helps
-        (10**9, 4100.0, False, 5),  # it does not
-        (10**9, 0.0, False, 5),  # there is no compiler
-        (10**5, 9000.0, False, 4),  # half a minute ahead: not tried
+        (10**9, lambda n: 2000.0 * min(n, 4), (4, True), [4, 8, 2]),  # days ahead: compiling, twice as fast
+        (10**9, lambda n: 2000.0 * min(n, 16), (16, True), [4, 8, 16]),  # and more at once gain yet more
+        (10**9, lambda n: 4500.0 + n, (2, True), [4, 8, 2]),  # two fill the GPU already
+        (10**9, lambda n: 1025.0 * n, (4, False), [4]),  # it is hardly faster
+        (10**9, lambda n: 0.0, (4, False), [4]),  # there is no compiler
+        (10**5, lambda n: 9000.0, (4, False), []),  # half a minute ahead: not tried
     ],
 )
-def test_compiling_is_tried_where_it_may_pay(
+def test_compiling_is_tried_where_it_may_pay_and_then_other_numbers_of_runs(
     dataset: Dataset,
     model: Model,
     recipe: Recipe,
     make_run: Callable[..., Run],
     monkeypatch: pytest.MonkeyPatch,
     images_ahead: int,
-    compiled_speed: float,
-    compiled: bool,
-    tried_ways: int,
+    compiled_speed: Speed,
+    chosen: tuple[int, bool],
+    tried_compiled: list[int],
 ) -> None:
     asked: list[tuple[int, Way]] = []
     told: list[tuple[int, Way]] = []
@@ -123,11 +125,11 @@ def test_compiling_is_tried_where_it_may_pay(
     def try_out(count: int, way: Way) -> Trial:
         asked.append((count, way))
         assert told == asked  # before it begins
-        return Trial(count, compiled_speed if way.compiled else 1000.0 * min(count, 4), count)
+        return Trial(count, compiled_speed(count) if way.compiled else 1000.0 * min(count, 4), count)
 
     monkeypatch.setattr(module, "_free_memory", lambda _: 1000)
     runs = [make_run("ce", seed=seed) for seed in range(16)]
-    chosen = plan(
+    found = plan(
         dataset,
         model,
         recipe,
@@ -137,8 +139,9 @@ def test_compiling_is_tried_where_it_may_pay(
         on_trial=lambda count, way: told.append((count, way)),
         try_out=try_out,
     )
-    assert (chosen.at_once, chosen.way.compiled) == (4, compiled)
-    assert [count for count, _ in asked] == [1, 2, 4, 8, 4][:tried_ways]
+    assert (found.at_once, found.way.compiled) == chosen
+    assert [count for count, way in asked if not way.compiled] == [1, 2, 4, 8]
+    assert [count for count, way in asked if way.compiled] == tried_compiled
 
 
 @pytest.mark.parametrize("network", ["mlp"])

@@ -72,7 +72,7 @@ def test_what_is_tried_before_the_training_is_told(
 ) -> None:
     engine, told = MODULE.choose_engine, list[Progress]()
 
-    def tries(*arguments: Any, on_trial: OnTrial) -> Any:
+    def tries(*arguments: Any, on_trial: OnTrial, **options: Any) -> Any:
         on_trial(2, Way(compiled=True))
         return engine(*arguments)
 
@@ -80,6 +80,22 @@ def test_what_is_tried_before_the_training_is_told(
     assert tune(search, tmp_path, trials=2, on_progress=told.append).ended == "finished"
     assert told[0] == Progress(0, 2, 0.0, trying=2, compiled=True)
     assert not any(progress.trying for progress in told[1:])
+
+
+def test_the_engine_is_chosen_for_all_trials_that_are_left(
+    search: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for the first batch alone, and without what its trials have behind them."""
+    engine, asked = MODULE.choose_engine, list[int]()
+
+    def noted(*arguments: Any, steps_ahead: int, **options: Any) -> Any:
+        asked.append(steps_ahead)
+        return engine(*arguments, **options)
+
+    monkeypatch.setattr(MODULE, "choose_engine", noted)
+    tune(search, tmp_path, trials=8, interrupted=after(STEPS + 2))
+    tune(search, tmp_path, trials=8)
+    assert asked == [8 * STEPS, 4 * STEPS - 4 * 2]
 
 
 def test_a_search_leaves_its_trials_with_where_they_come_from(search: Search, tmp_path: Path) -> None:

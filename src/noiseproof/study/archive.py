@@ -62,6 +62,7 @@ class Archive:
         self.locks = Locks(self.folder / "locks")
         self._seen: dict[Path, tuple[object, Record | None]] = {}
         self._damaged: dict[Path, object] = {}
+        self._steps_done: dict[str, int] = {}
 
     def make(self) -> None:
         """Make the folders; raises `NoiseproofError` if they can't be written to, or hold a search."""
@@ -100,11 +101,15 @@ class Archive:
             if self._damaged.get(path) == stamp:  # named already
                 continue
             try:
-                checkpoints[path.stem] = load(path)
+                checkpoints[path.stem] = self._loaded(path)
             except NoiseproofError as error:
                 self._damaged[path] = stamp
                 warnings.warn(f"{error}; its run starts afresh", stacklevel=2)
         return checkpoints
+
+    def steps_done(self, run_ids: Iterable[str]) -> int:
+        """Count the training steps that runs have done, by their checkpoints as they were last read."""
+        return sum(self._steps_done.get(run_id, 0) for run_id in run_ids)
 
     def refuse_others(self, identity: Identity) -> None:
         """Raise `NoiseproofError` if a run here differs from ``identity`` in more than its setting.
@@ -175,6 +180,11 @@ class Archive:
                 self.forget_checkpoint(path.stem)
                 self.locks.give_back(path.stem, recorded=True)
 
+    def _loaded(self, path: Path) -> Checkpoint:
+        checkpoint = load(path)
+        self._steps_done[path.stem] = checkpoint.step
+        return checkpoint
+
     def _checkpoint_files(self, run_ids: Iterable[str] | None) -> list[Path]:
         if run_ids is None:
             return sorted(self.checkpoints.glob("*.pt"))
@@ -188,7 +198,7 @@ class Archive:
             checkpoint = None
             # it may be gone, its run finished elsewhere; a damaged one is named when its run is taken
             with suppress(NoiseproofError, FileNotFoundError):
-                checkpoint = load(path)
+                checkpoint = self._loaded(path)
             if checkpoint is not None:
                 yield Identity.parse(checkpoint.identity, where=f"checkpoint of {path.stem}")
 

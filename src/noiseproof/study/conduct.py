@@ -106,7 +106,12 @@ def conduct(
         )
         conductor.runs_done = len(runs) - len(pending)
         engine = choose_engine(
-            study, dataset, [run.spec for run in pending], chosen, on_trial=conductor.tell_of_trial
+            study,
+            dataset,
+            [run.spec for run in pending],
+            chosen,
+            steps_ahead=len(pending) * total_steps - archive.steps_done(run.config.id for run in pending),
+            on_trial=conductor.tell_of_trial,
         )
         queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=engine.at_once)
         while left := queue.runs_left():

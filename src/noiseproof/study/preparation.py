@@ -55,16 +55,21 @@ def choose_engine(
     runs: Sequence[Run],
     device: torch.device,
     *,
+    steps_ahead: int = 0,
     on_trial: OnTrial = lambda *_: None,
 ) -> Engine:
-    """Choose the engine: it depends on the device, and on a GPU on what proves quickest in trials there."""
+    """Choose the engine: it depends on the device, and on a GPU on what proves quickest in trials there.
+
+    ``steps_ahead``: training steps that are still to be done, each of one run; where they are few, compiling
+    is not tried. ``on_trial`` is told of each trial.
+    """
     model, recipe = study.model, study.recipe
     if device.type != "cuda":
         return Engine(
             lambda some: StackedTraining(dataset, model, recipe, some, device),
             largest_stack(model, dataset),
         )
-    images_ahead = len(runs) * recipe.epochs * len(dataset.train_labels)
+    images_ahead = steps_ahead * recipe.batch_size
     chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead, on_trial=on_trial)
     return Engine(
         lambda some: ConcurrentTraining(dataset, model, recipe, some, device, way=chosen.way),

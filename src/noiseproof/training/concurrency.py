@@ -95,9 +95,13 @@ def plan(
 ) -> Plan:
     """Try 1, 2, 4, ... of ``runs`` at once while that gains speed and fits; then try to compile the network.
 
-    An opaque network is not compiled. ``images_ahead``: how many training images all runs have still to see.
-    ``on_trial`` is told of each trial, a second or more, compiling a minute; ``try_out`` measures.
+    Where compiling gains speed, more runs at once are tried again, compiled, or else half as many: its steps
+    fill the GPU differently, and the network is not compiled anew. An opaque one is not compiled at all.
+
+    ``images_ahead``: how many training images all runs have still to see. ``on_trial`` is told of each trial,
+    a second or more, compiling a minute; ``try_out`` measures.
     """
+    memory = _free_memory(device)
 
     def measured(count: int, way: Way) -> Trial:
         return measure(dataset, model, recipe, runs[:count], device, way)
@@ -106,16 +110,23 @@ def plan(
         on_trial(count, way)
         return (try_out or measured)(count, way)
 
-    way, memory = Way.usual(device, opaque=model.opaque), _free_memory(device)
-    trials: list[Trial] = []
-    while (count := next_count(trials, most=len(runs), memory=memory)) is not None:
-        trials.append(tried(count, way))
-    chosen = best(trials)
-    if not model.opaque and 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
-        compiled = replace(way, compiled=True)
-        if tried(chosen.runs, compiled).images_per_second > GAIN * chosen.images_per_second:
-            return Plan(chosen.runs, compiled)
-    return Plan(chosen.runs, way)
+    def with_more(trials: list[Trial], way: Way) -> list[Trial]:
+        while (count := next_count(trials, most=len(runs), memory=memory)) is not None:
+            trials = [*trials, tried(count, way)]
+        return trials
+
+    way = Way.usual(device, opaque=model.opaque)
+    chosen = best(with_more([], way))
+    if model.opaque or not 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
+        return Plan(chosen.runs, way)
+    compiled = replace(way, compiled=True)
+    first = tried(chosen.runs, compiled)
+    if first.images_per_second <= GAIN * chosen.images_per_second:
+        return Plan(chosen.runs, way)
+    trials = with_more([first], compiled)
+    if best(trials) is first and first.runs > 1:
+        trials = [tried(first.runs // 2, compiled), first]
+    return Plan(best(trials).runs, compiled)
 
 
 def measure(

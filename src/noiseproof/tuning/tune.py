@@ -135,13 +135,18 @@ class _Tuner(GroupTrainer):
     def _finish(self, pending: Pending) -> Ended:
         """Train the runs of a batch, as many at once as is quickest."""
         self._pending = pending
-        if self._engine is None:
-            runs = [run.spec for run in pending]
-            self._engine = choose_engine(
-                self.search.study(), self.part, runs, self.device, on_trial=self.tell_of_trial
-            )
         under_way = self.folder.under_way({run.config.id: run.spec.identity for run in pending})
         steps = self.search.recipe.total_steps(len(self.part.train_labels))
+        if self._engine is None:
+            steps_done = sum(checkpoint.step for checkpoint in under_way.values())
+            self._engine = choose_engine(
+                self.search.study(),
+                self.part,
+                [run.spec for run in pending],
+                self.device,
+                steps_ahead=(self.runs_total - self.runs_done) * steps - steps_done,
+                on_trial=self.tell_of_trial,
+            )
         waiting = deque(groups(list(pending), under_way, self._engine.at_once))
         while waiting:
             group = waiting.popleft()
