@@ -423,7 +423,7 @@ def test_a_step_waits_for_no_value_and_stays_on_its_device(
         updated.append(len(gradients))
 
     updated: list[int] = []
-    monkeypatch.setattr(module, "sgd", update)
+    monkeypatch.setattr("noiseproof.training.learner.sgd", update)
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda _: False)  # it does not know the meta device
     texts = [
         *CATALOGUE,
