@@ -20,7 +20,19 @@ from noiseproof.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch's draws, each ``(N,)`` in the order in which samples are visited."""
+    """What one epoch of N samples draws: ``(N,)`` each, place by place in the order of the visits.
+
+    ``order``: the index of the sample that is visited, int64, each of 0 to N - 1 once. ``top``, ``left``:
+    where its crop begins in the image padded by p = ``recipe.crop_padding`` pixels on every side, int64 from
+    0 to 2p. ``flip``: whether it is mirrored, bool, half of them on average, none unless ``recipe.flip``.
+    ``recipe`` also says how many samples make a batch.
+
+    >>> plan = EpochPlan.draw(5, recipe=Recipe(), seed=0, epoch=0, device=torch.device("cpu"))
+    >>> sorted(plan.order.tolist())
+    [0, 1, 2, 3, 4]
+    >>> bool((plan.top <= 8).all()), plan.flip.dtype
+    (True, torch.bool)
+    """
 
     order: Tensor
     top: Tensor
@@ -45,7 +57,11 @@ class EpochPlan:
         return cls(on_device(order), on_device(top), on_device(left), on_device(flip), recipe)
 
     def batch(self, images: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """Give ``(indices, augmented uint8 images)`` of the batch that starts at position ``start``."""
+        """Give the batch that starts at place ``start``: indices ``(B,)`` and augmented images.
+
+        ``images``: all N, ``(N, C, H, W)``; what comes out is ``(B, C, H, W)`` of the same dtype. B is
+        ``recipe.batch_size``, or what is left of the epoch.
+        """
         span = slice(start, start + self.recipe.batch_size)
         indices = self.order[span]
         chosen = images[indices]

@@ -87,6 +87,7 @@ class ConcurrentTraining(Training):
         ]
         self._streams = Streams(device, self.way.streams or len(runs))
         num_samples, rows = len(self._clean), len(self._seeds)
+        # the epoch's draws, a row for each seed
         self._drawn = EpochPlan(
             order=torch.zeros(rows, num_samples, dtype=torch.long, device=device),
             top=torch.zeros(rows, num_samples, dtype=torch.long, device=device),
