@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -68,15 +69,80 @@ def test_agreement(tmp_path: Path) -> None:
     assert all(0 < float(row["test_accuracy"]) < 1 for row in rows)
 
 
-@pytest.fixture
-def smoke_gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.setattr(sys, "argv", ["smoke_gpu.py", "--device", "cpu"])
-    specification = importlib.util.spec_from_file_location("smoke_gpu", FOLDER / "smoke_gpu.py")
+def test_anatomy(tmp_path: Path) -> None:
+    rows = rows_of("step_anatomy.py", tmp_path / "s.csv", "--runs", "2")
+    kinds = {"idle", "convolutions and matrix products", "batch normalization", "optimizer"}
+    assert kinds <= {row["kind"] for row in rows}
+    assert sum(float(row["share"]) for row in rows) == pytest.approx(1, abs=0.01)
+    kernels = {row["kind"]: float(row["kernels"]) for row in rows}
+    # of two runs: 20 batch normalizations forward and backward, an update of all weights
+    assert (kernels["batch normalization"], kernels["optimizer"], kernels["idle"]) == (2 * 40, 2, 0)
+
+
+def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A script as a module."""
+    specification = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
     script = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, name, script)  # where its data classes look for it
     specification.loader.exec_module(script)
     return script
+
+
+@pytest.fixture
+def step_anatomy(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return loaded("step_anatomy", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("void cudnn::bn_fw_tr_1C11_kernel_NCHW<__half, float>", "batch normalization"),
+        ("void at::native::batch_norm_collect_statistics_channels_last_kernel<...>", "batch normalization"),
+        ("triton_red_fused__native_batch_norm_legit_functional_convolution_5", "batch normalization"),
+        ("triton_poi_fused__to_copy_3", "compiled, without batch normalization"),
+        (
+            "sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc",
+            "convolutions and matrix products",
+        ),
+        (
+            "void cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816dgrad>",
+            "convolutions and matrix products",
+        ),
+        ("nvjet_hsh_128x32_64x10_1x2_v_bz_TNN", "convolutions and matrix products"),
+        ("void cudnn::ops::nchwToNhwcKernel<__half, __half, float>", "copies and layouts"),
+        ("Memcpy DtoD (Device -> Device)", "copies and layouts"),
+        ("void at::native::multi_tensor_apply_kernel<FusedSgdMathFunctor<float, 3>>", "optimizer"),
+        ("void at::native::vectorized_elementwise_kernel<4, CUDAFunctor_add<float>>", "elementwise and sums"),
+        ("_statistics", "loss"),
+        ("something_new", "other"),
+    ],
+)
+def test_a_kernel_is_known_by_its_name(step_anatomy: ModuleType, name: str, kind: str) -> None:
+    assert step_anatomy.kind_of(name) == kind
+
+
+def test_what_runs_side_by_side_shares_the_time(step_anatomy: ModuleType) -> None:
+    def kernels(*spans: tuple[str, float, float]) -> list[Any]:
+        return [step_anatomy.Kernel(*span) for span in spans]
+
+    overlapping = kernels(("bn_fw", 10, 16), ("conv", 12, 14), ("conv", 12, 14), ("Memset", 20, 21))
+    parts = {
+        "batch normalization": 4 + 2 / 3,
+        "convolutions and matrix products": 4 / 3,
+        "idle": 4.0,
+        "copies and layouts": 1.0,
+    }
+    assert step_anatomy.parts_of(overlapping) == pytest.approx(parts)
+    assert step_anatomy.parts_of(reversed(overlapping)) == pytest.approx(parts)
+    assert step_anatomy.parts_of(kernels(("bn_fw", 0, 2), ("bn_bw", 2, 5))) == {"batch normalization": 5.0}
+
+
+@pytest.fixture
+def smoke_gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setattr(sys, "argv", ["smoke_gpu.py", "--device", "cpu"])
+    return loaded("smoke_gpu", monkeypatch)
 
 
 def test_the_first_minute(smoke_gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
