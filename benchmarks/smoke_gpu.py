@@ -19,7 +19,7 @@ from torch import Tensor
 from torch._dynamo.utils import counters
 
 from noiseproof import data, losses
-from noiseproof.models import MLP, Model, ResNet18
+from noiseproof.models import CNN4, MLP, Model, ResNet18
 from noiseproof.training import ConcurrentTraining, Recipe, Run, Way, free_memory
 
 TEXTS = ("ce", "nfl+rce", "nce+mae", "gce")
@@ -70,6 +70,11 @@ def steps_in_a_graph_are_right(device: torch.device) -> str:
     return agreement(device, ResNet18(width=64 if device.type == "cuda" else 2), Way.usual(device))
 
 
+def another_kind_of_network_is_right(device: torch.device) -> str:
+    """The same of one with what ResNet-18 has not: biases of convolutions, max-pooling, a hidden layer."""
+    return agreement(device, CNN4(), Way.usual(device))
+
+
 def a_compiled_network_is_right(device: torch.device) -> str:
     """The same of a network that is quick to compile: once, whatever the number of networks and streams."""
     torch._dynamo.reset()
@@ -107,7 +112,12 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--device", default="cuda")
     device = torch.device(options.parse_args().device)
-    checks: list[Callable[[torch.device], str]] = [machine, losses_are_exact, steps_in_a_graph_are_right]
+    checks: list[Callable[[torch.device], str]] = [
+        machine,
+        losses_are_exact,
+        steps_in_a_graph_are_right,
+        another_kind_of_network_is_right,
+    ]
     if device.type == "cuda":
         checks.append(a_compiled_network_is_right)
     failed = 0

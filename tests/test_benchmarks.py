@@ -150,7 +150,12 @@ def test_the_first_minute(smoke_gpu: ModuleType, capsys: pytest.CaptureFixture[s
         smoke_gpu.main()
     assert ended.value.code == 0
     names = [line.split(" s  ")[1].partition(":")[0] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["machine", "losses are exact", "steps in a graph are right"]
+    assert names == [
+        "machine",
+        "losses are exact",
+        "steps in a graph are right",
+        "another kind of network is right",
+    ]
 
 
 def test_what_fails_in_the_first_minute_keeps_nothing_from_being_checked(
