@@ -5,8 +5,9 @@
 
 The study's recipe on random images of CIFAR-10's size, all in one run: a plain PyTorch loop (DataLoader with
 workers, eager, TF32), the same with torch.compile and bfloat16, and this package's engines for several
-numbers of runs, in each way of concurrency. The engines' figures have the evaluations in them that fall into
-their seconds, the loops make none. cuDNN may time its kernels for all of them.
+numbers of runs, in each way of concurrency: all of them training alone, since the engines have ten test
+images to evaluate after an epoch, and the loops none. cuDNN may time its kernels for all of them. Several
+processes take turns on a GPU by slices of time, unless NVIDIA's MPS is on, which is not asked for here.
 
 The roofline is of the same run: the operations of a step at the measured rate of a matrix product, and the
 bytes that it must move at the measured bandwidth of a copy. Each alone bounds the speed from above; a
@@ -23,9 +24,10 @@ import queue
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,9 @@ PLAIN = "plain loop"
 
 PATIENCE = 100.0
 """Seconds to wait for processes that start, compile and measure."""
+
+LOOK_EVERY = 1.0
+"""Seconds between looks at whether one of them has died."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Bench:
 
     @classmethod
     def of(cls, device: torch.device, *, tiny: bool, seconds: float | None) -> Bench:
-        side, num_train, num_test = (8, 96, 32) if tiny else (32, 50_000, 10_000)
+        # whole batches alone, and next to nothing to evaluate
+        side, batch_size, num_train = (8, 16, 6 * 16) if tiny else (32, 128, 390 * 128)
         rng = np.random.default_rng(0)
 
         def images(number: int) -> Any:
@@ -100,8 +106,8 @@ class Bench:
             name="random",
             train_images=images(num_train),
             train_labels=rng.integers(10, size=num_train),
-            test_images=images(num_test),
-            test_labels=rng.integers(10, size=num_test),
+            test_images=images(10),
+            test_labels=np.arange(10),
             class_names=tuple("0123456789"),
             class_map={},
             mean=(127.5,) * 3,
@@ -111,7 +117,7 @@ class Bench:
             device=device,
             dataset=dataset,
             model=ResNet18(width=4) if tiny else ResNet18(),
-            recipe=Recipe(epochs=1000, batch_size=16 if tiny else 128),
+            recipe=Recipe(epochs=1000, batch_size=batch_size),
             seconds=seconds or (0.3 if tiny else 5.0),
             workers=1 if tiny else max(1, (os.cpu_count() or 2) - 2),
         )
@@ -295,6 +301,7 @@ def plain_loop(bench: Bench, *, modern: bool) -> float:
 
 def speed_of(training: Training, seconds: float, begin: Callable[[], object] = lambda: None) -> float:
     """Images a second of all runs together, once everything is captured; ``begin`` waits for others."""
+    training.prepare()
     training.advance()
     begin()
     first, started = training.step, time.perf_counter()
@@ -322,13 +329,28 @@ def processes(bench: Bench, number: int, way: Way) -> float:
     for process in started:
         process.start()
     try:
-        return float(sum(results.get(timeout=PATIENCE) for _ in started))
-    except queue.Empty:
-        raise RuntimeError("a process ended without a result") from None
+        return sum(awaited(results, started))
     finally:
         for process in started:
-            process.join(timeout=10)
             process.kill()
+            process.join()
+
+
+def awaited(results: Any, started: Sequence[BaseProcess]) -> list[float]:
+    """Wait for a result of each process; raises `RuntimeError` once one has died, or past `PATIENCE`."""
+    found: list[float] = []
+    ends = time.monotonic() + PATIENCE
+    while len(found) < len(started):
+        # looked at before the results: what a process put there is there before it ends
+        dead = [process.exitcode for process in started if not process.is_alive() and process.exitcode]
+        try:
+            found.append(results.get(timeout=LOOK_EVERY))
+        except queue.Empty:
+            if dead:
+                raise RuntimeError(f"a process died, with exit code {dead[0]}") from None
+            if time.monotonic() > ends:
+                raise RuntimeError(f"no result of a process within {PATIENCE:.0f} s") from None
+    return found
 
 
 def _process(bench: Bench, way: Way, barrier: Any, results: Any) -> None:
@@ -354,7 +376,7 @@ class Rival:
 
 
 def rivals(bench: Bench, counts: list[int], *, compiled: bool) -> Iterator[Rival]:
-    """The loops first; then the engines, each way for all counts."""
+    """The loops first; then the engines: all counts with a stream each, the least and the most on one."""
     half = torch.bfloat16
     yield Rival(PLAIN, 1, partial(plain_loop, bench, modern=False))
     if compiled:
@@ -371,7 +393,7 @@ def rivals(bench: Bench, counts: list[int], *, compiled: bool) -> Iterator[Rival
     eager = Way(compute=half, streams=1, graphed=False)
     yield Rival("eager, bfloat16", 1, partial(concurrent, bench, 1, eager))
     for name, way in ways.items():
-        for number in counts:
+        for number in counts if way.streams is None else sorted({counts[0], counts[-1]}):
             yield Rival(name, number, partial(concurrent, bench, number, way))
     for number in (1, 4):
         yield Rival("stack, float32", number, partial(stacked, bench, number))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
+
+from noiseproof.training import Way
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 
@@ -56,6 +60,50 @@ def test_throughput_of_some_only(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as raised:
         rows_of("train_throughput.py", tmp_path / "t.csv", "--only", "grpah")
     assert b"unknown: grpah; there are plain loop; " in raised.value.stderr
+
+
+@pytest.fixture
+def train_throughput(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    script = loaded("train_throughput", monkeypatch)
+    monkeypatch.setattr(script, "LOOK_EVERY", 0.001)
+    return script
+
+
+def test_one_stream_is_measured_for_the_least_and_the_most_runs(train_throughput: ModuleType) -> None:
+    bench = train_throughput.Bench.of(torch.device("cpu"), tiny=True, seconds=0.01)
+    found = list(train_throughput.rivals(bench, [1, 2, 4], compiled=False))
+    assert [rival.runs for rival in found if rival.implementation == "graph"] == [1, 4]
+    assert [rival.runs for rival in found if rival.implementation == "graph, a stream each"] == [1, 2, 4]
+
+
+def test_what_is_measured_is_training(train_throughput: ModuleType) -> None:
+    """All is captured before, batches are whole, and there is next to nothing to evaluate."""
+    prepared: list[bool] = []
+    bench = train_throughput.Bench.of(torch.device("cpu"), tiny=True, seconds=0.01)
+    training = train_throughput._concurrent(bench, 2, Way())
+    train_throughput.speed_of(training, 0.01, lambda: prepared.append(training.prepared))
+    assert prepared == [True]
+    for tiny in (True, False):
+        bench = train_throughput.Bench.of(torch.device("cpu"), tiny=tiny, seconds=None)
+        assert len(bench.dataset.train_labels) % bench.recipe.batch_size == 0
+        assert len(bench.dataset.test_labels) == 10
+
+
+def test_a_process_that_dies_is_not_waited_for(
+    train_throughput: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def process(exitcode: int | None) -> Any:
+        return SimpleNamespace(exitcode=exitcode, is_alive=lambda: exitcode is None)
+
+    results: queue.Queue[float] = queue.Queue()
+    with pytest.raises(RuntimeError, match="exit code -9"):
+        train_throughput.awaited(results, [process(None), process(-9)])
+    results.put(3.0)
+    results.put(4.0)
+    assert train_throughput.awaited(results, [process(0), process(None)]) == [3.0, 4.0]
+    monkeypatch.setattr(train_throughput, "PATIENCE", 0.0)
+    with pytest.raises(RuntimeError, match="no result"):
+        train_throughput.awaited(results, [process(None)])
 
 
 def test_agreement(tmp_path: Path) -> None:
