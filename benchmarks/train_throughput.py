@@ -10,14 +10,16 @@ images to evaluate after an epoch, and the loops none. cuDNN may time its kernel
 processes take turns on a GPU by slices of time, unless NVIDIA's MPS is on, which is not asked for here.
 
 The roofline is of the same run: the operations of a step at the measured rate of a matrix product, and the
-bytes that it must move at the measured bandwidth of a copy. Each alone bounds the speed from above; a
-training whose kernels do one after the other is bounded by both in turn.
+bytes that it moves at the measured bandwidth of a copy. Each alone bounds the speed from above; a training
+whose kernels do one after the other is bounded by both in turn. The bytes are counted twice: as kernels would
+move them that fuse all that can be fused, and as those do that the compiler writes.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import logging
 import multiprocessing
 import os
 import queue
@@ -49,9 +51,12 @@ and ReLU are one kernel: 5 forward (written, read for the statistics, read and w
 the next convolution) and 9 backward (both read for the sums, both read and one written, then two read for the
 weights' gradient, one read and one written for the input's)."""
 
-WEIGHT_BYTES = 34
-"""Bytes that a step moves for each weight: 6 for its bfloat16 copy, 8 for its gradient in bfloat16 and
-float32, 20 for the update of float32 weights and momentum."""
+UPDATE_BYTES = 20
+"""Bytes that the update moves for each weight: it and its momentum read and written, its gradient read."""
+
+WEIGHT_BYTES = 14 + UPDATE_BYTES
+"""Bytes that a step moves for each weight: 6 for its bfloat16 copy and 8 for its gradient, in bfloat16 and
+float32, beside the update."""
 
 
 PLAIN = "plain loop"
@@ -78,8 +83,10 @@ class Row:
     flop_utilization: float
     gigabytes_held: float
     arithmetic_limit: float
-    bandwidth_limit: float
-    in_turn_limit: float
+    ideal_bandwidth_limit: float
+    ideal_in_turn_limit: float
+    compiled_bandwidth_limit: float | None
+    compiled_in_turn_limit: float | None
 
 
 @dataclass(frozen=True)
@@ -145,27 +152,30 @@ def wait(device: torch.device) -> None:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Measured ceilings, and what an image of a step asks of them."""
+    """Measured ceilings, and what an image of a step asks of them.
+
+    ``ideal_bytes`` and ``compiled_bytes``: what is moved for an image, by an ideal implementation and by the
+    compiler's, None where there is no compiler.
+    """
 
     flop_per_second: float
     bytes_per_second: float
     flop_of_image: float
-    bytes_of_image: float
+    ideal_bytes: float
+    compiled_bytes: float | None
 
     @property
     def arithmetic(self) -> float:
         """Images a second if nothing but the operations took time."""
         return self.flop_per_second / self.flop_of_image
 
-    @property
-    def bandwidth(self) -> float:
+    def bandwidth(self, bytes_of_image: float) -> float:
         """Images a second if nothing but moving the bytes took time."""
-        return self.bytes_per_second / self.bytes_of_image
+        return self.bytes_per_second / bytes_of_image
 
-    @property
-    def in_turn(self) -> float:
+    def in_turn(self, bytes_of_image: float) -> float:
         """Images a second if one came after the other."""
-        return 1 / (1 / self.arithmetic + 1 / self.bandwidth)
+        return 1 / (1 / self.arithmetic + 1 / self.bandwidth(bytes_of_image))
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, *, repeats: int) -> float:
@@ -196,29 +206,92 @@ def copy_rate(device: torch.device, num_bytes: int) -> float:
     return 2 * num_bytes / seconds_of(lambda: target.copy_(source), device, repeats=20)
 
 
-def roofline(bench: Bench, *, tiny: bool) -> Roofline:
-    flop_per_second = matrix_rate(bench.device, 256 if tiny else 8192)
-    bytes_per_second = copy_rate(bench.device, 1 << 24 if tiny else 1 << 32)
-    free_memory(bench.device)
-    network, batch = bench.network(), 8
-    images = torch.randn(batch, *bench.dataset.image_shape)
+def flop_of(network: nn.Module, images: Tensor) -> int:
+    """Operations of the forward and backward pass."""
+    with FlopCounterMode(display=False) as counter:
+        network(images).sum().backward()
+    return int(counter.get_total_flops())
+
+
+def ideal_bytes(network: nn.Module, images: Tensor, batch_size: int) -> float:
+    """Bytes that a step in bfloat16 moves for an image, at `PASSES` over each convolution's output."""
     outputs: list[int] = []
     hooks = [
         layer.register_forward_hook(lambda _, __, output: outputs.append(output.numel()))
         for layer in network.modules()
         if isinstance(layer, nn.Conv2d)
     ]
-    with FlopCounterMode(display=False) as counter:
-        network(images).sum().backward()
+    with torch.no_grad():
+        network(images)
     for hook in hooks:
         hook.remove()
-    num_weights = sum(parameter.numel() for parameter in network.parameters())
+    return 2 * PASSES * sum(outputs) / len(images) + WEIGHT_BYTES * number_of_weights(network) / batch_size
+
+
+def compiled_bytes(network: nn.Module, images: Tensor, *, half: bool) -> float:
+    """Bytes that a step moves for an image, by the compiler's own count of the kernels that it writes.
+
+    It counts each kernel's inputs and outputs once, those of the libraries' convolutions too; the update,
+    which is not compiled, is added. ``half``: in bfloat16. Raises `RuntimeError` where there is no compiler,
+    or where it does not count.
+    """
+    # here, since it takes a while to import
+    from torch._functorch import config as functorch
+    from torch._inductor import config as inductor
+    from torch._inductor import metrics
+    from torch._inductor.compile_fx import inductor_metrics_log as log
+
+    torch._dynamo.reset()
+    level = log.level
+
+    def silenced(_: object) -> bool:
+        return False
+
+    # it counts while it logs; what comes from its cache was counted by nobody
+    log.addFilter(silenced)
+    log.setLevel(logging.INFO)
+    before = metrics.num_bytes_accessed
+    try:
+        with inductor.patch(fx_graph_cache=False), functorch.patch(enable_autograd_cache=False):
+            with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=half):
+                output = torch.compile(network, dynamic=False)(images)
+            output.sum().backward()
+    finally:
+        log.setLevel(level)
+        log.removeFilter(silenced)
+        torch._dynamo.reset()
+    counted = metrics.num_bytes_accessed - before
+    if not counted:
+        raise RuntimeError("the compiler has counted nothing")
+    return (counted + UPDATE_BYTES * number_of_weights(network)) / len(images)
+
+
+def number_of_weights(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def roofline(bench: Bench, *, tiny: bool, compiled: bool) -> Roofline:
+    flop_per_second = matrix_rate(bench.device, 256 if tiny else 8192)
+    bytes_per_second = copy_rate(bench.device, 1 << 24 if tiny else 1 << 32)
+    free_memory(bench.device)
+    batch_size = bench.recipe.batch_size
+    few = torch.randn(8, *bench.dataset.image_shape)
+    moved = None
+    if compiled:
+        images = torch.randn(batch_size, *bench.dataset.image_shape, device=bench.device)
+        network = bench.network().to(bench.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        try:
+            moved = compiled_bytes(network, images.contiguous(memory_format=torch.channels_last), half=True)
+        except RuntimeError as error:  # no compiler: the other limits are of use without it
+            print(f"not counted as compiled: {str(error).strip().splitlines()[0]}", flush=True)
+        del network, images
+        free_memory(bench.device)
     return Roofline(
         flop_per_second=flop_per_second,
         bytes_per_second=bytes_per_second,
-        flop_of_image=counter.get_total_flops() / batch,
-        bytes_of_image=2 * PASSES * sum(outputs) / batch
-        + WEIGHT_BYTES * num_weights / bench.recipe.batch_size,
+        flop_of_image=flop_of(bench.network(), few) / len(few),
+        ideal_bytes=ideal_bytes(bench.network(), few, batch_size),
+        compiled_bytes=moved,
     )
 
 
@@ -421,6 +494,7 @@ def measured(rival: Rival, bench: Bench, limits: Roofline, plain: float | None) 
     free_memory(device)
     if fault:
         return fault
+    moved = limits.compiled_bytes
     return Row(
         device=torch.cuda.get_device_name(device) if cuda else device.type,
         torch=torch.__version__,
@@ -432,8 +506,10 @@ def measured(rival: Rival, bench: Bench, limits: Roofline, plain: float | None) 
         flop_utilization=round(speed * limits.flop_of_image / limits.flop_per_second, 4),
         gigabytes_held=round(held / 1e9, 2),
         arithmetic_limit=round(limits.arithmetic),
-        bandwidth_limit=round(limits.bandwidth),
-        in_turn_limit=round(limits.in_turn),
+        ideal_bandwidth_limit=round(limits.bandwidth(limits.ideal_bytes)),
+        ideal_in_turn_limit=round(limits.in_turn(limits.ideal_bytes)),
+        compiled_bandwidth_limit=round(limits.bandwidth(moved)) if moved else None,
+        compiled_in_turn_limit=round(limits.in_turn(moved)) if moved else None,
     )
 
 
@@ -461,15 +537,20 @@ def main() -> None:
         if unknown := set(given.only).difference(names):
             options.error(f"unknown: {', '.join(sorted(unknown))}; there are {'; '.join(names)}")
         chosen = [rival for rival in chosen if rival.implementation in (PLAIN, *given.only)]
-    limits = roofline(bench, tiny=given.tiny)
+    limits = roofline(bench, tiny=given.tiny, compiled=not given.no_compile)
     print(
         f"measured: {limits.flop_per_second / 1e12:.3g} TFLOP/s in a matrix product,"
         f" {limits.bytes_per_second / 1e12:.3g} TB/s in a copy\n"
-        f"an image: {limits.flop_of_image / 1e9:.3g} GFLOP, {limits.bytes_of_image / 1e6:.3g} MB\n"
-        f"limits, images/s: arithmetic {limits.arithmetic:,.0f}, bandwidth {limits.bandwidth:,.0f},"
-        f" in turn {limits.in_turn:,.0f}",
+        f"an image: {limits.flop_of_image / 1e9:.3g} GFLOP; limit, images/s: {limits.arithmetic:,.0f}",
         flush=True,
     )
+    for what, moved in (("ideally fused", limits.ideal_bytes), ("as compiled", limits.compiled_bytes)):
+        if moved is not None:
+            print(
+                f"an image, {what}: {moved / 1e6:.3g} MB; limits, images/s: bandwidth"
+                f" {limits.bandwidth(moved):,.0f}, in turn {limits.in_turn(moved):,.0f}",
+                flush=True,
+            )
     folder = Path(tempfile.mkdtemp()) if given.tiny else Path(__file__).parent
     out = given.out or folder / f"train_throughput_{device.type}.csv"
     plain = None

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from noiseproof.training import Way
 
@@ -87,6 +88,38 @@ def test_what_is_measured_is_training(train_throughput: ModuleType) -> None:
         bench = train_throughput.Bench.of(torch.device("cpu"), tiny=tiny, seconds=None)
         assert len(bench.dataset.train_labels) % bench.recipe.batch_size == 0
         assert len(bench.dataset.test_labels) == 10
+
+
+def test_an_ideal_step_is_counted_by_hand(train_throughput: ModuleType) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    outputs, weights = 4 * 8 * 8, 4 * 3 * 9 + 4 + 2 * 4
+    found = train_throughput.ideal_bytes(network, torch.randn(2, 3, 8, 8), 16)
+    assert found == 14 * 2 * outputs + (6 + 8 + 20) * weights / 16
+
+
+@pytest.mark.filterwarnings("default")  # of the compiler's own modules
+def test_a_compiled_step_is_counted_by_the_compiler(train_throughput: ModuleType) -> None:
+    """A product forward, one backward; also of what was compiled before, and may be in a cache."""
+    samples, inputs, outputs = 8, 16, 32
+    x, y, weights = samples * inputs, samples * outputs, inputs * outputs
+    forward, backward, update = 4 * (x + weights + y), 4 * (y + x + weights), 20 * weights
+    for _ in range(2):
+        network, images = nn.Linear(inputs, outputs, bias=False), torch.randn(samples, inputs)
+        found = train_throughput.compiled_bytes(network, images, half=False)
+        assert found == (forward + backward + update) / samples
+
+
+def test_limits_are_those_of_either_count(train_throughput: ModuleType) -> None:
+    limits = train_throughput.Roofline(
+        flop_per_second=1000.0,
+        bytes_per_second=600.0,
+        flop_of_image=10.0,
+        ideal_bytes=2.0,
+        compiled_bytes=3.0,
+    )
+    assert limits.arithmetic == 100.0
+    assert (limits.bandwidth(2.0), limits.bandwidth(3.0)) == (300.0, 200.0)
+    assert limits.in_turn(2.0) == pytest.approx(75.0)
 
 
 def test_a_process_that_dies_is_not_waited_for(
