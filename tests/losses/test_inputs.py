@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -90,6 +90,26 @@ def test_what_is_no_tensor_is_named_with_what_makes_it_one(logits: Any, target: 
         loss(torch.as_tensor(logits), torch.as_tensor(target))
     with pytest.raises(NoiseproofError, match="^" + re.escape(message) + "$"):
         functional.focal_loss(logits, target)
+
+
+@pytest.mark.parametrize("ignored", ["3", 1.5, None, True])
+def test_a_label_to_ignore_is_a_whole_number(ignored: Any) -> None:
+    message = f"^ignore_index must be a whole number, such as -100, got {re.escape(repr(ignored))}$"
+    for cls in CATALOGUE.values():
+        with pytest.raises(NoiseproofError, match=message):
+            cls(ignore_index=ignored)
+    with pytest.raises(NoiseproofError, match=message):
+        functional.focal_loss(torch.zeros(2, 3), torch.tensor([0, 1]), ignore_index=ignored)
+    assert CATALOGUE["ce"](ignore_index=cast(int, np.int64(1)))(
+        torch.zeros(2, 3), torch.tensor([0, 1])
+    ).isfinite()
+
+
+def test_a_hyperparameter_is_not_learned_and_no_tensor() -> None:
+    gamma = torch.nn.Parameter(torch.tensor(1.0))
+    message = r"^gamma of fl must be a number >= 0, got a Parameter \(\); it is not learned$"
+    with pytest.raises(NoiseproofError, match=message):
+        CATALOGUE["fl"](gamma=gamma)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("label", [3, -1])

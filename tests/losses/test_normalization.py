@@ -77,7 +77,9 @@ def test_a_loss_is_normalized_only_once(normalized: Loss) -> None:
 
 
 def test_a_loss_without_values_per_class_is_refused() -> None:
-    with pytest.raises(NoiseproofError, match="got CrossEntropyLoss; subclass Loss and give per_sample"):
+    with pytest.raises(
+        NoiseproofError, match=r"^only a noiseproof Loss can be normalized, got CrossEntropyLoss$"
+    ):
         NormalizedLoss(torch.nn.CrossEntropyLoss())  # type: ignore[arg-type]
 
 

@@ -232,8 +232,13 @@ def test_an_empty_batch_gives_0() -> None:
         assert parse(name)(torch.zeros(0, 3), torch.zeros(0, 3)).item() == 0, name
 
 
-def test_a_label_to_ignore_plays_no_part(logits: Tensor, q: Tensor) -> None:
-    assert torch.equal(parse("ce", ignore_index=2)(logits, q), parse("ce")(logits, q))
+def test_a_label_to_ignore_belongs_to_labels(logits: Tensor, q: Tensor) -> None:
+    message = "^ignore_index belongs to class indices; got 2 with a target of probabilities$"
+    for text in ACCEPTING:
+        with pytest.raises(NoiseproofError, match=message):
+            parse(text, ignore_index=2)(logits, q)
+        # which names no class: PyTorch's losses take it too
+        assert torch.equal(parse(text, ignore_index=-1)(logits, q), parse(text)(logits, q))
 
 
 # ------------------------------------------------------------------------------------------- derivatives

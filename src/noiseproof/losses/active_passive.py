@@ -15,6 +15,7 @@ from noiseproof.losses.base import (
     Properties,
     check_hyperparameter,
     check_part,
+    in_place_of_a_loss,
     number_text,
 )
 from noiseproof.losses.evaluation import Options
@@ -52,7 +53,7 @@ class WeightedSum(Loss):
             )
         for term, weight in zip(terms, weights, strict=True):
             if not isinstance(term, Loss):
-                raise NoiseproofError(f"only a noiseproof Loss can be summed, got {type(term).__name__}")
+                raise NoiseproofError(f"only a noiseproof Loss can be summed, got {in_place_of_a_loss(term)}")
             check_part(term, self)
             check_hyperparameter(str(term), "the weight", weight, expected="a number > 0", valid=weight > 0)
         self.terms = nn.ModuleList(terms)

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from noiseproof.errors import NoiseproofError, did_you_mean
-from noiseproof.losses.checks import Reduction, check_reduction, check_weight
+from noiseproof.errors import NoiseproofError, did_you_mean, shown
+from noiseproof.losses.checks import Reduction, check_ignore_index, check_reduction, check_weight
 from noiseproof.losses.evaluation import DEFAULTS, Options, evaluate_checked
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
@@ -94,6 +94,7 @@ class Loss(nn.Module, ABC):
         for name in unknown:
             raise NoiseproofError(f"{self.name} has no option {name!r}; {_instead_of(name, type(self))}")
         check_reduction(reduction)
+        check_ignore_index(ignore_index)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
         self.in_place = in_place
 
@@ -208,6 +209,19 @@ def check_part(part: Loss, whole: Loss) -> None:
             raise NoiseproofError(f"give {name} to the whole loss, not to {part} within it")
 
 
+def in_place_of_a_loss(given: object) -> str:
+    """Say what stands where a `Loss` should, and how it becomes one, for an error.
+
+    >>> in_place_of_a_loss("nce")
+    "the text 'nce'; losses.parse('nce') reads it"
+    """
+    if isinstance(given, str):
+        return f"the text {shown(given)}; losses.parse({shown(given)}) reads it"
+    if isinstance(given, type) and issubclass(given, Loss):
+        return f"the class {given.__name__}; {given.__name__}() makes a loss"
+    return type(given).__name__
+
+
 def _same(own: object, other: object) -> bool:
     if isinstance(own, Tensor) and isinstance(other, Tensor):
         return torch.equal(own, other)
@@ -237,6 +251,9 @@ def number_text(value: float) -> str:
 
 
 def check_hyperparameter(loss: str, name: str, value: float, *, expected: str, valid: bool) -> None:
-    """Raise `NoiseproofError` unless ``valid``; NaN and infinities are never valid."""
+    """Raise `NoiseproofError` unless ``valid``; NaN, infinities and tensors are never valid."""
+    if isinstance(value, Tensor):
+        given = f"got a {type(value).__name__} {tuple(value.shape)}; it is not learned"
+        raise NoiseproofError(f"{name} of {loss} must be {expected}, {given}")
     if isinstance(value, bool) or not (abs(value) < float("inf")) or not valid:
         raise NoiseproofError(f"{name} of {loss} must be {expected}, got {value!r}")

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties, check_part
+from noiseproof.losses.base import Loss, Properties, check_part, in_place_of_a_loss
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 
@@ -95,10 +95,7 @@ class NormalizedLoss(Loss):
 
 def _check_normalizable(loss: Any) -> None:
     if not isinstance(loss, Loss):
-        raise NoiseproofError(
-            f"only a noiseproof.losses.Loss can be evaluated for every class, got {type(loss).__name__}; "
-            "subclass Loss and give per_sample"
-        )
+        raise NoiseproofError(f"only a noiseproof Loss can be normalized, got {in_place_of_a_loss(loss)}")
     # NMAE's and NRCE's own sum is 1 already; normalizing twice would change nothing but the cost
     if isinstance(loss, NormalizedLoss):
         raise NoiseproofError(f"{loss} is normalized already")

@@ -80,7 +80,8 @@ def _read(folder: Path) -> tuple[list[Record], Study | None]:
     archive = Archive(folder)
     records = list(archive.finished().values())
     if not records:
-        raise NoiseproofError(f"{str(folder)!r} holds no record of a finished run")
+        fault = "holds no record of a finished run" if folder.is_dir() else "is no folder, or not there"
+        raise NoiseproofError(f"{str(folder)!r} {fault}")
     return records, archive.plan()
 
 
