@@ -396,6 +396,31 @@ def test_a_module_is_certified_in_double_precision_and_stays_as_it_was() -> None
     assert (module.calls, module.factor.grad, module.factor.dtype) == (0, None, torch.float32)
 
 
+class FixedMean(torch.nn.Module):
+    """A module whose ``reduction`` can be read but not set."""
+
+    @property
+    def reduction(self) -> str:
+        return "mean"
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        return half_mae_mean(logits, target)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_module_whose_reduction_is_fixed_is_asked_sample_by_sample() -> None:
+    assert replace(certify(FixedMean(), 3), loss="half_mae") == certify(half_mae, 3)
+
+
+def test_a_fault_in_a_users_loss_is_raised_as_it_is() -> None:
+    def careless(logits: Tensor, target: Tensor) -> Tensor:
+        return logits @ torch.ones(7, 1, dtype=logits.dtype)
+
+    with pytest.raises(RuntimeError, match="cannot be multiplied") as raised:
+        certify(careless, 4)
+    assert raised.value.__suppress_context__
+
+
 @pytest.mark.usefixtures("quick")
 def test_certifying_needs_no_gradients_of_the_caller() -> None:
     expected = certify(half_mae, 3)
@@ -473,6 +498,7 @@ def test_certify_is_at_the_top_of_the_package() -> None:
         ("nce", 2.5, "num_classes must be a whole number from 2 to 1000, got 2.5"),
         ("nce", True, "got True"),
         (7, 10, "a loss must be callable as loss\\(logits, target\\), got int"),
+        (torch.nn.CrossEntropyLoss, 10, r"must be made before it is certified: write CrossEntropyLoss\(\)"),
         (lambda logits, target: 3.0, 10, "a loss must return a tensor, got float"),
         (
             lambda logits, target: logits,

@@ -167,6 +167,8 @@ def certify(loss: AnyLoss | str, num_classes: int = 10) -> Certificate:
     if isinstance(num_classes, bool) or not isinstance(num_classes, int) or not 2 <= num_classes <= 1000:
         raise NoiseproofError(f"num_classes must be a whole number from 2 to 1000, got {num_classes!r}")
     given = parse(loss) if isinstance(loss, str) else loss
+    if isinstance(given, type):
+        raise NoiseproofError(f"a loss must be made before it is certified: write {given.__name__}()")
     if not callable(given):
         raise NoiseproofError(f"a loss must be callable as loss(logits, target), got {type(given).__name__}")
     # whatever the caller does without gradients, or on another device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -62,7 +63,8 @@ def in_double(loss: AnyLoss) -> AnyLoss:
         return loss
     copied = copy.deepcopy(loss).cpu().double()
     if isinstance(getattr(copied, "reduction", None), str):
-        copied.reduction = "none"  # type: ignore[assignment]
+        with suppress(AttributeError):  # one that can't be set is asked sample by sample
+            copied.reduction = "none"  # type: ignore[assignment]
     return copied
 
 
@@ -154,13 +156,12 @@ def _answering(loss: AnyLoss, probe: Tensor, labels: Tensor) -> tuple[AnyLoss, T
 
     try:
         given = loss(probe, labels)
-    except RuntimeError:
+    except RuntimeError as error:
         try:
             in_single(probe, labels)
-        except Exception:  # so precision was not the fault
-            given = loss(probe, labels)
-        else:
-            return _answering(in_single, probe, labels)
+        except Exception:
+            raise error from None  # precision was not the fault
+        return _answering(in_single, probe, labels)
     if not isinstance(given, Tensor):
         raise NoiseproofError(f"a loss must return a tensor, got {type(given).__name__}")
     if given.dtype in (torch.float16, torch.bfloat16) or given.is_complex():
