@@ -91,9 +91,10 @@ def test_a_loss_that_may_be_negative_is_refused() -> None:
         match=r"nowhere negative .* but backward\(.*\) may fall to -inf: its sum .* might vanish",
     ):
         parse("normalized(backward(ce, noise='symmetric:0.4'))")
-    # of a matrix, at its own number of classes
-    with pytest.raises(NoiseproofError, match="may fall to -"):
-        NormalizedLoss(BackwardCorrection(parse("mae"), [[0.75, 0.25], [0.25, 0.75]]))
+    for classes in (2, 14, 101):  # of a matrix, at its own number of classes
+        matrix = 0.5 * torch.eye(classes) + 0.5 / classes
+        with pytest.raises(NoiseproofError, match="may fall to -"):
+            NormalizedLoss(BackwardCorrection(parse("mae"), matrix))
     with pytest.raises(NoiseproofError, match=r"backward.* may fall to -inf"):
         parse("normalized(ce + backward(ce, noise='symmetric:0.4'))")
     assert str(parse("normalized(forward(ce, noise='symmetric:0.4'))")).startswith("normalized(forward(")

@@ -204,10 +204,11 @@ def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
 
 def known_properties(loss: Loss) -> Properties | None:
     """Give what is known of a loss at any number of classes that it fits; None if it fits none of these."""
-    for num_classes in (10, 100, *range(2, 10)):
+    # a correction by a matrix fits its own number only
+    for num_classes in (10, 100, *range(2, 102), 1000):
         try:
             return loss.properties(num_classes)
-        except NoiseproofError:  # a correction by a matrix of another size
+        except NoiseproofError:
             continue
     return None
 
