@@ -105,7 +105,7 @@ def show_certificate(certificate: Certificate, refuted: Sequence[str]) -> None:
     """Print a certificate, and whether it bears out what the loss claims."""
     console = _console()
     console.print(str(certificate), highlight=False, markup=False, soft_wrap=True)
-    claims = f"[red]refuted:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
+    claims = f"[red]not borne out:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
     console.print(f"  {'claims':<20}{claims}", highlight=False, soft_wrap=True)
     console.print()
 

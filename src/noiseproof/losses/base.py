@@ -24,7 +24,9 @@ class Properties:
 
     ``kind``: active if only the label's term is non-zero, passive if a term of another class is
     (Definitions 1-2 of the study, with the index that the definitions mean: ``l(f(x), k)``, k != y).
-    ``lower``, ``upper``: infimum and supremum over all probabilities and labels.
+    ``lower``, ``upper``: bounds over all probabilities and labels; infimum and supremum themselves for the
+    catalogue's own losses, while those of sums and corrections need not be attained. All of it is said of the
+    loss without class weights.
     ``class_sum``: the constant that the loss sums to over all labels, or None if it is no constant.
     ``asymmetry``: the asymmetry ratio of Zhou et al., ICML 2021, of a loss ``l(p_y)``:
     ``inf (l(u) - l(u + v)) / (l(0) - l(v))`` over u, v >= 0, u + v <= 1; 1 makes it completely asymmetric;
@@ -199,6 +201,17 @@ def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
         for name, parameter in inspect.signature(loss).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY and name not in Options.__annotations__
     }
+
+
+def known_properties(loss: Loss) -> Properties | None:
+    """Give what is known of a loss at any number of classes that it fits; None if it fits none of these."""
+    # a correction by a matrix fits its own number only
+    for num_classes in (10, 100, *range(2, 102), 1000):
+        try:
+            return loss.properties(num_classes)
+        except NoiseproofError:
+            continue
+    return None
 
 
 def check_part(part: Loss, whole: Loss) -> None:
