@@ -103,19 +103,19 @@ class Results:
 
     def cell(self, loss: str, kind: str, rate: float) -> Cell:
         """Give a cell; raises `MissingResultError` if no run of it is finished."""
-        try:
-            return self.cells[loss, noise.Noise(kind, rate)]
-        except KeyError:
-            raise MissingResultError(f"{loss} under {noise.Noise(kind, rate)}") from None
+        found = self.cells.get((loss, noise.Noise(kind, rate)))
+        if found is None or not found.accuracies:
+            raise MissingResultError(f"{loss} under {noise.Noise(kind, rate)}")
+        return found
 
     def accuracy(self, loss: str, kind: str, rate: float) -> float:
         """Mean final test accuracy in percent; raises `MissingResultError`."""
         return self.cell(loss, kind, rate).mean
 
     def curve(self, loss: str, kind: str, rate: float) -> Curve:
-        """Mean test accuracy in percent by epoch; raises `MissingResultError`."""
+        """Mean test accuracy in percent by epoch; raises `MissingResultError`, also if lengths differ."""
         curves = self.cell(loss, kind, rate).curves
-        if not curves:
+        if len({len(curve) for curve in curves}) != 1:
             raise MissingResultError(f"accuracy by epoch of {loss} under {noise.Noise(kind, rate)}")
         return mean_curve(curves)
 
