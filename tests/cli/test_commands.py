@@ -23,7 +23,7 @@ from noiseproof.cli.display import show_report, show_run
 from noiseproof.cli.progress import ProgressDisplay
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.noise.class_maps import CIFAR10_CLASSES
-from noiseproof.report import CLAIMS, Report, Verdict, published
+from noiseproof.report import CLAIMS, Judged, Report, Verdict, published
 from noiseproof.study import Archive, Progress, load_study
 from noiseproof.training import StackedTraining
 
@@ -475,8 +475,8 @@ def test_a_full_disk_is_one_line_and_not_the_users_fault(
 
 
 def test_claims_that_can_be_asked_are_printed_with_both_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = (CLAIMS[0], Verdict("holds", ""), Verdict("fails", ""))
-    not_asked = (CLAIMS[1], Verdict("not enough data", ""), Verdict("holds", ""))
+    asked = Judged(CLAIMS[0], Verdict("holds", ""), Verdict("fails", ""))
+    not_asked = Judged(CLAIMS[1], Verdict("not enough data", ""), Verdict("holds", ""))
     show_report(Report(Path("report"), Path("report/index.html"), (), (asked, not_asked)))
     printed = capsys.readouterr().out
     assert CLAIMS[0].statement[:60] in printed

@@ -79,7 +79,7 @@ def test_a_report_is_rebuilt_from_the_records_to_the_byte(reported: Path, tmp_pa
     assert report.folder == elsewhere / "report"
     assert report.page == elsewhere / "report" / "index.html"
     assert [made.name for made in report.tables] == ["table1", "table2"]
-    assert [claim for claim, _, _ in report.claims] == CLAIMS
+    assert [judged.claim for judged in report.claims] == CLAIMS
 
 
 def test_an_old_report_is_replaced(archive: Archive, make_record: MakeRecord, no_figures: None) -> None:

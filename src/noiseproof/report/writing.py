@@ -8,7 +8,7 @@ from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import csv_text, make_folder, write_atomically
-from noiseproof.report.claims import NOT_ASKED, Claim, Verdict, judge
+from noiseproof.report.claims import NOT_ASKED, Judged, judge
 from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
@@ -30,7 +30,7 @@ class Report:
     folder: Path
     page: Path
     tables: tuple[Table, ...]
-    claims: tuple[tuple[Claim, Verdict, Verdict], ...]
+    claims: tuple[Judged, ...]
 
 
 def write_report(folder: Path | str) -> Report:
@@ -84,7 +84,7 @@ def _read(folder: Path) -> tuple[list[Record], Study | None]:
     return records, archive.plan()
 
 
-def _claims_csv(judged: Iterable[tuple[Claim, Verdict, Verdict]]) -> str:
+def _claims_csv(judged: Iterable[Judged]) -> str:
     return csv_text(
         ["claim", "ours", "study", "evidence"],
         (
@@ -103,7 +103,7 @@ def _markdown(
     results: Results,
     records: list[Record],
     built: Iterable[Table],
-    judged: Sequence[tuple[Claim, Verdict, Verdict]],
+    judged: Sequence[Judged],
     beside: Comparison | None,
     figure_names: Iterable[str],
 ) -> str:

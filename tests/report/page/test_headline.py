@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from noiseproof.noise import Noise, parse
-from noiseproof.report import CLAIMS, Cell, Results, Verdict
+from noiseproof.report import CLAIMS, Cell, Judged, Results, Verdict
 from noiseproof.report.page.headline import Finding, findings, lead
 
 
@@ -76,7 +76,7 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
 )
 def test_claims_are_counted_where_they_could_be_asked(answers: list[str], expected: str | None) -> None:
     verdicts = [Verdict(answer, "") for answer in answers]  # type: ignore[arg-type]
-    judged = [(claim, ours, ours) for claim, ours in zip(CLAIMS, verdicts, strict=False)]
+    judged = [Judged(claim, ours, ours) for claim, ours in zip(CLAIMS, verdicts, strict=False)]
     made = findings(results({("CE", "symmetric:0.2"): cell(50)}), judged)
     assert [f.figure for f in made if "claims" in f.meaning] == ([expected] if expected else [])
 

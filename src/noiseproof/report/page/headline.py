@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from noiseproof import noise
 from noiseproof.noise import Noise
-from noiseproof.report.claims import Claim, Verdict
+from noiseproof.report.claims import Judged
 from noiseproof.report.results import Results, mean_curve
 
 BASELINE = "CE"
@@ -36,7 +36,7 @@ def lead(results: Results) -> str:
     )
 
 
-def findings(results: Results, judged: Sequence[tuple[Claim, Verdict, Verdict]]) -> tuple[Finding, ...]:
+def findings(results: Results, judged: Sequence[Judged]) -> tuple[Finding, ...]:
     """Give the best loss under the most noise of each kind, what was memorized, claims and runs."""
     kinds = [kind for kind in results.kinds if kind != "none"][:MOST_KINDS] or results.kinds
     hardest = [setting for kind in kinds if (setting := _hardest(results, kind))]
