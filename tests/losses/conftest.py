@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseproof.losses import CATALOGUE, Loss, NormalizedLoss, WeightedSum, parse
+from noiseproof.losses import CATALOGUE, Loss, NormalizedLoss, WeightedSum, functional, parse
 
 # ---------------------------------------------------------------------------- the losses under test
 
@@ -95,6 +96,15 @@ def composed(request: pytest.FixtureRequest) -> Loss:
 def loss(request: pytest.FixtureRequest) -> Loss:
     """Every loss of the catalogue, and some sums and normalizations of them."""
     return fresh(request.param)
+
+
+FUNCTIONS = {name.replace("_", ""): getattr(functional, name) for name in functional.__all__}
+
+
+@pytest.fixture(scope="session")
+def function_of() -> Callable[[str], Callable[..., Tensor]]:
+    """``name -> `` the function of a loss of the catalogue, which bears the loss's title."""
+    return lambda name: FUNCTIONS[re.sub("[ -]", "", CATALOGUE[name].title.lower())]
 
 
 # --------------------------------------------------------------------------------------- the inputs

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from noiseproof.losses import CATALOGUE, Loss, functional, fused, parse
+from noiseproof.losses import CATALOGUE, Loss, fused, parse
 
 Evaluate = Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]
 
+FunctionOf = Callable[[str], Callable[..., Tensor]]
 PeakBytes = Callable[[Callable[[], object]], int]
 
 
@@ -113,10 +114,10 @@ def test_a_large_common_part_of_the_logits_costs_no_digits(plainly: Evaluate) ->
     assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_the_functions_are_fused_too(logits: Tensor, target: Tensor) -> None:
+def test_the_functions_are_fused_too(logits: Tensor, target: Tensor, function_of: FunctionOf) -> None:
     logits.requires_grad_()
     for name in FUSED:
-        function = getattr(functional, CATALOGUE[name].title.replace(" ", "_"))
+        function = function_of(name)
         assert was_fused(function(logits, target)), name
 
 
