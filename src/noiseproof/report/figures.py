@@ -46,7 +46,9 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
 
 def _memorize(results: Results, kind: str) -> bool:
     """Whether there are wrong labels of this kind, known as such."""
-    return any(any(cell.memorized) for (_, setting), cell in results.cells.items() if setting.kind == kind)
+    return any(
+        cell.by_epoch("memorized") for (_, setting), cell in results.cells.items() if setting.kind == kind
+    )
 
 
 def curves_by_setting(results: Results, losses: Sequence[str], kind: str, measure: Measure) -> Figure:
@@ -63,7 +65,7 @@ def curves_by_setting(results: Results, losses: Sequence[str], kind: str, measur
         for i, loss in enumerate(losses):
             cell = results.cells.get((loss, setting))
             drawn = () if cell is None else cell.by_epoch(measure)
-            if any(drawn):
+            if drawn:
                 handles[loss] = _draw(panel, drawn, COLOURS[i % len(COLOURS)], DASHES[i // 2 % len(DASHES)])
         panel.set_title(_title(setting), fontsize=9)
         panel.set_xlim(1, max(results.epochs, 2))

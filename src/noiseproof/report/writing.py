@@ -37,7 +37,7 @@ def write_report(folder: Path | str) -> Report:
     """Rebuild ``folder/report/`` from the records in ``folder/runs/``.
 
     A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
-    records, or the folder can't be written to.
+    records, they are of different studies, or the folder can't be written to.
     """
     folder = Path(folder)
     records, plan = _read(folder)
@@ -117,12 +117,15 @@ def _markdown(
             for claim, ours, study in judged
         ]
     parts.append("\nThe figures behind each verdict are in `claims.csv`.\n" if judged else f"{NOT_ASKED}\n")
-    if beside is not None:
-        both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
-        asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)
+    answers = [(ours.answer, study.answer) for _, ours, study in judged]
+    asked = [both for both in answers if "not enough data" not in both]
+    if asked:
+        agreed = asked.count(("holds", "holds"))
         parts.append(
-            f"Of the {asked} that can be asked of both, {both} hold both here and in the study's tables.\n"
+            f"Of the {len(asked)} that can be asked of both, {agreed} hold both here and in the study's"
+            " tables.\n"
         )
+    if beside is not None:
         parts.append(comparison_markdown(beside))
     parts += [f"![{name}]({name}.png)\n" for name in figure_names]
     parts.append("## Provenance\n")

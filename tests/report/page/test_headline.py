@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from noiseproof.noise import Noise, parse
@@ -47,7 +49,7 @@ def test_cross_entropy_that_memorized_least_is_not_set_beside_itself() -> None:
     made = results({("CE", "given"): cell(80.0, 4.28), ("NCE+MAE", "given"): cell(20.0, 9.0)})
     assert findings(made, [])[1] == Finding(
         "4.28 %",
-        "of the wrong labels with the labels as they are given are memorized by CE, the fewest of all losses",
+        "of the wrong labels with labels as they are given are memorized by CE, the fewest of all losses",
     )
 
 
@@ -63,11 +65,22 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
     )
     assert [finding.meaning for finding in findings(made, [])] == [
         "accuracy of MAE, the best under human:random1",
-        "accuracy of MAE, the best with the labels as they are given",
+        "accuracy of MAE, the best with labels as they are given",
         "runs are finished",
     ]
     clean = results({("MAE", "none"): cell(70.0)})
     assert findings(clean, [])[0].meaning == "accuracy of MAE, the best with clean labels"
+    own = replace(clean, data="folder:photos@64")
+    assert findings(own, [])[0].meaning == "accuracy of MAE, the best with labels as they are"
+
+
+def test_a_headline_is_of_three_kinds_of_noise_at_most() -> None:
+    kinds = ("pairflip:0.2", "symmetric:0.2", "none", "asymmetric:0.2", "instance:0.2", "given")
+    made = findings(results({("MAE", kind): cell(50.0) for kind in kinds}), [])
+    assert [finding.meaning for finding in made[:-1]] == [
+        f"accuracy of MAE, the best under {kind}"
+        for kind in ("pairflip:0.2", "symmetric:0.2", "asymmetric:0.2")
+    ]
 
 
 @pytest.mark.parametrize(
