@@ -100,3 +100,10 @@ def test_what_is_missing_is_counted() -> None:
     assert findings(made, [])[-1] == Finding("1 of 6", "runs are finished")
     nothing = Results("digits", 7, ("CE",), (setting,), 1, {})
     assert findings(nothing, []) == (Finding("0 of 1", "runs are finished"),)
+
+
+def test_three_kinds_of_noise_are_told_of_in_their_order() -> None:
+    kinds = ("pairflip", "symmetric", "asymmetric", "instance")
+    made = results({("MAE", f"{kind}:0.4"): cell(50) for kind in kinds})
+    told = [finding.meaning for finding in findings(made, []) if "the best" in finding.meaning]
+    assert told == [f"accuracy of MAE, the best under {kind}:0.4" for kind in kinds[:3]]
