@@ -177,7 +177,7 @@ def test_every_origin_is_listed_once(archive: Archive, make_record: MakeRecord, 
     archive.add(make_record("mae", "symmetric:0.2", 0, seconds=3.25))
     write_report(archive.folder)
     text = (archive.folder / "report" / "report.md").read_text()
-    assert "- device: cpu, 1 threads; cpu, 8 threads\n" in text
+    assert "- device: cpu, 1 thread; cpu, 8 threads\n" in text
     assert "- code: noiseproof 1.2.3, commit unknown; noiseproof 1.2.3, commit abc+\n" in text
     assert text.count("torch 2.12.0") == text.count("torch 2.13.0") == 1
     assert "- seeds: 0; 1\n" in text
@@ -212,6 +212,7 @@ def test_a_folder_without_plan_is_reported_as_far_as_it_goes(
     archive.make()
     archive.add(make_record("ce", "symmetric:0.2"))
     assert write_report(tmp_path).tables[0].losses == ("CE",)
+    assert "- training: 1 run, " in (tmp_path / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("made", [True, False])
