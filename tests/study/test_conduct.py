@@ -349,7 +349,8 @@ def test_checkpoints_are_half_a_minute_apart(
 
 
 @pytest.mark.parametrize(
-    ("save_takes", "apart"), [(0.0, [3, 3, 3]), (2.0, [3, 3, 3]), (4.0, [3, 5]), (20.0, [3])]
+    ("save_takes", "apart"),
+    [(0.0, [3, 3, 3]), (2.0, [3, 3, 3]), (2.6, [3, 3, 3]), (3.0, [3, 4, 4]), (4.0, [3, 5]), (20.0, [3])],
 )
 def test_the_longer_saving_takes_the_further_apart_are_checkpoints(
     study: Study, tmp_path: Path, save_takes: float, apart: list[int], monkeypatch: pytest.MonkeyPatch

@@ -93,6 +93,40 @@ def test_where_there_are_no_locks_a_warning_says_so_once(
     assert list((tmp_path / "locks").iterdir()) == []
 
 
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_without_locks_every_run_is_had_and_nobody_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(answer, "no locks here")
+
+    with Locks(tmp_path) as mine, Locks(tmp_path) as theirs:
+        theirs.announce("theirs")
+        with monkeypatch.context() as patch:
+            patch.setattr("fcntl.flock", refuse)
+            for locks in (mine, theirs):
+                assert locks.supported
+                with pytest.warns(UserWarning, match="has no locks"):
+                    assert locks.take("a")
+                assert not locks.supported
+            assert list(mine.others()) == []
+            mine.give_back("a")
+            assert mine.take("a")
+
+
+def test_a_lock_that_fails_for_another_reason_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", broken)
+    with Locks(tmp_path) as locks:
+        with pytest.raises(OSError, match="Input/output error"):
+            locks.take("a")
+        assert locks.supported
+
+
 # ------------------------------------------------------------------------------------- a shared study
 
 

@@ -74,15 +74,6 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
     assert findings(own, [])[0].meaning == "accuracy of MAE, the best with labels as they are"
 
 
-def test_a_headline_is_of_three_kinds_of_noise_at_most() -> None:
-    kinds = ("pairflip:0.2", "symmetric:0.2", "none", "asymmetric:0.2", "instance:0.2", "given")
-    made = findings(results({("MAE", kind): cell(50.0) for kind in kinds}), [])
-    assert [finding.meaning for finding in made[:-1]] == [
-        f"accuracy of MAE, the best under {kind}"
-        for kind in ("pairflip:0.2", "symmetric:0.2", "asymmetric:0.2")
-    ]
-
-
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [(["holds", "fails", "not enough data"], "1 of 2"), (["not enough data"] * 3, None)],
