@@ -128,6 +128,19 @@ def target(shape: tuple[int, ...]) -> Tensor:
     return torch.randint(shape[class_dim], labels_shape, generator=torch.Generator().manual_seed(1))
 
 
+@pytest.fixture(scope="session")
+def value_and_gradient() -> Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """``(loss, logits, target)`` gives the loss and, by a cotangent without equal entries, its gradient."""
+
+    def evaluate(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits.detach().requires_grad_()
+        value = loss(logits, target)
+        cotangent = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).reshape(value.shape)
+        return value.detach(), torch.autograd.grad(value, logits, cotangent)[0]
+
+    return evaluate
+
+
 @pytest.fixture
 def peak_bytes() -> Callable[[Callable[[], object]], int]:
     """``work -> `` the most that is allocated at once while it runs, by the allocator's own events."""

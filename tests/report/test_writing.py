@@ -38,12 +38,6 @@ def reported(conducted: Path) -> Path:
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of the work, and not what every test is about."""
-    monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
-
-
-@pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     """An archive with the plan of a study of which nothing is done yet."""
     archive = Archive(tmp_path / "out")
