@@ -15,6 +15,8 @@ from torch import Tensor
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, Loss, functional, parse
 
+FunctionOf = Callable[[str], Callable[..., Tensor]]
+
 LABELS = torch.tensor([0, 1, 2, 0])
 
 
@@ -159,9 +161,11 @@ def test_the_ranges_cover_every_hyperparameter() -> None:
         for value in (*values, *NO_NUMBER)
     ],
 )
-def test_a_hyperparameter_out_of_range_is_refused(name: str, loss_name: str, bad: float) -> None:
+def test_a_hyperparameter_out_of_range_is_refused(
+    name: str, loss_name: str, bad: float, function_of: FunctionOf
+) -> None:
     hyperparameters: dict[str, Any] = {name: bad}
-    function = getattr(functional, CATALOGUE[loss_name].title.replace(" ", "_"))
+    function = function_of(loss_name)
     message = rf"^{name} of \w+ must be a (whole )?number .*, got {re.escape(repr(bad))}$"
     with pytest.raises(NoiseproofError, match=message):
         CATALOGUE[loss_name](**hyperparameters)

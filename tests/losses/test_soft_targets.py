@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import re
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -18,6 +19,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, CrossEntropy, Loss, NormalizedLoss, WeightedSum, functional, parse
 from noiseproof.losses.checks import Reduction
 
+FunctionOf = Callable[[str], Callable[..., Tensor]]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 LAYOUTS = pytest.mark.parametrize("shape", [(5,), (16, 5), (3, 5, 4), (3, 5, 4, 2)], ids=str)
 
@@ -92,9 +94,9 @@ def test_the_losses_that_accept_probabilities_are_tried_below() -> None:
     assert all(accepts(loss) for loss in SOFT)
 
 
-def test_the_functions_accept_and_refuse_alike(logits: Tensor, q: Tensor) -> None:
+def test_the_functions_accept_and_refuse_alike(logits: Tensor, q: Tensor, function_of: FunctionOf) -> None:
     for name, cls in CATALOGUE.items():
-        function = getattr(functional, cls.title.replace(" ", "_"))
+        function = function_of(name)
         if name in ACCEPTING:
             assert torch.equal(function(logits, q), cls()(logits, q)), name
         else:

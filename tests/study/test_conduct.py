@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study, trainer
+from noiseproof.study.pace import Pace
 from noiseproof.study.trainer import Engine
 from noiseproof.training import ConcurrentTraining, OnTrial, StackedTraining, Way
 
@@ -344,6 +346,32 @@ def test_checkpoints_are_half_a_minute_apart(
     assert len(saved_at) >= 2
     assert all(4 <= b - a <= 6 for a, b in itertools.pairwise([0, *saved_at]))
     assert list(checkpoints.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("save_takes", "apart"),
+    [(0.0, [3, 3, 3]), (2.0, [3, 3, 3]), (2.6, [3, 3, 3]), (3.0, [3, 4, 4]), (4.0, [3, 5]), (20.0, [3])],
+)
+def test_the_longer_saving_takes_the_further_apart_are_checkpoints(
+    study: Study, tmp_path: Path, save_takes: float, apart: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(step=14.0)  # fourteen seconds a step
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+    @contextmanager
+    def saving(pace: Pace) -> Iterator[None]:
+        yield
+        pace.slowest_save = save_takes
+
+    monkeypatch.setattr(Pace, "saving", saving)
+    saved_at = [0]
+
+    def look(_: Progress) -> None:
+        found = {checkpoint.step for checkpoint in Archive(tmp_path).under_way().values()}
+        saved_at.extend(found - set(saved_at))
+
+    conduct(study, tmp_path, on_progress=look)
+    assert [b - a for a, b in itertools.pairwise(saved_at)] == apart
 
 
 def test_a_crash_while_saving_leaves_some_runs_ahead_of_others(

@@ -27,7 +27,7 @@ def show_report(report: Report) -> None:
     """Print the tables and the claims."""
     console = _console()
     for table in report.tables:
-        console.print(f"[bold]{table.name}[/]: {table.caption}", highlight=False)
+        console.print(f"[bold]{table.name}[/]: {escape(table.caption)}", highlight=False)
         console.print(_grid(table))
         for note in table.notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
