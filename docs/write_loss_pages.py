@@ -36,7 +36,8 @@ again, for any number of classes and any combination. Everything below is comput
 - **asymmetry**: ratio r of a loss of p_y alone (Zhou et al., ICML 2021); 1 is completely asymmetric.
 - **symmetric, asymmetric**: the noise rates below which a lemma promises that noise does not move the
   minimiser of the risk. In brackets, up to where an exact experiment on a finite problem sees it stay: rates
-  in steps of 0.05, one point a class and 1,500 functions or more.
+  in steps of 0.05, one point a class and 1,500 functions or more. The last step below a promised rate is all
+  that can be seen: at the rate itself the noisy labels prefer no class.
 - **pull at 1/K**: how hard a right label pulls up the true class when training starts; small: it underfits.
 - **push at 0.95**: how hard a wrong label pushes down a class that is nearly certain; large: it memorizes.
 

@@ -35,6 +35,12 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing is most of a report's work, and not what every test is about."""
+    monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
+
+
+@pytest.fixture
 def assert_same_output() -> Callable[[str, str, float], None]:
     """Compares what is shown with what is printed, word by word; numbers may differ by a share."""
     number = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")

@@ -173,5 +173,8 @@ def test_the_pulls_that_advise_on_losses_are_those_of_the_certificates() -> None
     rows = re.findall(r"^\| `(.+?)` \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
     assert len(rows) == 7
     for loss, *shown in rows:
-        pulls = [gradients(values_by_label(parse(loss)), classes).at(1 / classes)[0] for classes in (10, 100)]
+        pulls = [
+            gradients(values_by_label(parse(loss), classes), classes).at(1 / classes)[0]
+            for classes in (10, 100)
+        ]
         assert [float(value) for value in shown] == [float(f"{pull:.3g}") for pull in pulls], loss

@@ -184,6 +184,10 @@ def test_skorch_takes_the_rest() -> None:
     [
         ({"loss": "ncee"}, "unknown loss 'ncee' at column 1; did you mean 'nce'?"),
         ({"loss": 3}, "a loss text must be a string such as 'nce.mae', got 3"),
+        (
+            {"loss": torch.nn.CrossEntropyLoss},
+            r"loss must be a text or a module, not a class; CrossEntropyLoss\(\) makes a module",
+        ),
         ({"epochs": 0}, "field 'epochs': input should be greater than or equal to 1, got 0"),
         ({"learning_rate": np.float64(-1)}, "field 'learning_rate': .* got -1.0"),
         ({"random_state": "seven"}, "random_state must be None, .* got 'seven'"),

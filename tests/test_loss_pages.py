@@ -22,6 +22,7 @@ def without_rounding(certificate: str) -> str:
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_a_page_shows_the_certificate(name: str) -> None:
     page = (PAGES / f"{name}.md").read_text()
+    assert page.startswith(f"# {name}: {CATALOGUE[name].title}\n")
     (shown,) = re.findall(r"```\n(.*?)```", page, re.DOTALL)
     certificate = certify(name)
     assert without_rounding(shown) == without_rounding(str(certificate))

@@ -52,7 +52,7 @@ def test_the_table_of_losses_is_the_catalogue() -> None:
 
 
 def test_the_losses_it_names_as_text_can_be_read() -> None:
-    sentence = re.search(r"Wherever you name a loss.+?`noiseproof losses`", README, re.DOTALL)
+    sentence = re.search(r"in `losses.parse` a loss is a text.+?`noiseproof losses`", README, re.DOTALL)
     assert sentence is not None
     texts = re.findall(r'`"(.+?)"`', sentence.group())
     assert len(texts) == 4

@@ -137,7 +137,7 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
         momentum = {"optimizer__momentum": recipe.momentum} if optimizer is torch.optim.SGD else {}
         annealing = _skorch().callbacks.LRScheduler("CosineAnnealingLR", T_max=recipe.epochs)
         return {
-            "criterion": copy.deepcopy(self.loss) if isinstance(self.loss, nn.Module) else parse(self.loss),
+            "criterion": self._criterion(),
             "max_epochs": recipe.epochs,
             "batch_size": recipe.batch_size,
             "lr": recipe.learning_rate,
@@ -152,6 +152,14 @@ class NoiseTolerantClassifier(ClassifierMixin, BaseEstimator):
             **options,
             "callbacks": [("annealing", annealing), *(options.get("callbacks") or [])],
         }
+
+    def _criterion(self) -> nn.Module:
+        if isinstance(self.loss, nn.Module):
+            return copy.deepcopy(self.loss)
+        if isinstance(self.loss, type) and issubclass(self.loss, nn.Module):
+            made = f"{self.loss.__name__}() makes a module"
+            raise NoiseproofError(f"loss must be a text or a module, not a class; {made}")
+        return parse(self.loss)
 
     def _recipe(self) -> Recipe:
         fields = ("epochs", "batch_size", "learning_rate", "momentum", "weight_decay")

@@ -57,7 +57,8 @@ def explain(schema: type[BaseModel], error: ValidationError) -> str:
     # pydantic prefixes what a validator of ours raised
     message = fault["msg"].removeprefix("Value error, ")[:LONGEST_MESSAGE]
     if fault["type"] == "tuple_type":  # which no file can hold
-        message = "Input should be a list"
+        given_text = isinstance(fault["input"], str)
+        message = "Input should be a list" + (f", such as [{shown(fault['input'])}]" if given_text else "")
     values = fault["input"] if isinstance(fault["input"], list | tuple) else [fault["input"]]
     # our own validators name the value as a rule
     is_named = fault["type"] == "value_error" and any(repr(value) in message for value in values)

@@ -9,11 +9,13 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from noiseproof.cli import main
+from noiseproof.study import Archive
 
 Ran = subprocess.CompletedProcess[str]
 
@@ -63,9 +65,20 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of a report's work, and not what every test is about."""
-    monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
+def assert_same_histories() -> Callable[[Path, Path], None]:
+    """Compares two folders' runs: equal but for rounding, which differs by what was stacked together."""
+
+    def histories(out: Path) -> dict[str, dict[str, Any]]:
+        return {name: record.history.model_dump() for name, record in Archive(out).finished().items()}
+
+    def compare(out: Path, alone: Path) -> None:
+        found, expected = histories(out), histories(alone)
+        assert found.keys() == expected.keys()
+        for name, history in expected.items():
+            for field, values in history.items():
+                assert found[name][field] == pytest.approx(values, rel=1e-4, abs=0.01), (name, field)
+
+    return compare
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("certify ncee", ["unknown loss 'ncee' at column 1; did you mean 'nce'?"]),
         ("certify nce --classes 1", ["num_classes must be a whole number from 2 to 1000, got 1"]),
         ("certify nce --figure forces.gif", ["must end in .png, .svg or .pdf, got 'forces.gif'"]),
-        ("compare nowhere", ["'nowhere' holds no record of a finished run"]),
+        ("compare nowhere", ["'nowhere' is no folder, or not there"]),
         # searches
         ("tune digits --loss a*nce", ["the study has 8: symmetric:0.2, ", "say which (--noise)"]),
         ("tune digts --loss a*nce", ["unknown study 'digts'; did you mean 'digits'?"]),
@@ -87,7 +87,10 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run smoke --set recipe.epochs=three", ["'recipe.epochs'", "got 'three'"]),
         ("run smoke --set recipe.epochs=", ["'recipe.epochs'", "got ''"]),
         ("run smoke --set epochs=3", ["unknown field 'epochs'; did you mean 'recipe.epochs'?"]),
-        ("run smoke --set losses=nce", ["field 'losses': input should be a list, got 'nce'"]),
+        (
+            "run smoke --set losses=nce",
+            ["field 'losses': input should be a list, such as ['nce'], got 'nce'"],
+        ),
         ("run smoke --set =3", ["unknown field ''"]),
         ("run smoke --set losses=['ncee']", ["unknown loss 'ncee'", "did you mean 'nce'?"]),
         ("run smoke --set title.x=3", ["'title' is no table"]),
@@ -142,8 +145,8 @@ def assert_refused(ran: subprocess.CompletedProcess[str], *faults: str) -> None:
         ("run cifar10 --data-dir nowhere", ["data folder 'nowhere' does not exist"]),
         ("run cifar10 --data-dir .", ["holds neither cifar-10-batches-py/test_batch nor cifar-10-python"]),
         ("audit none --data cifar10 --data-dir nowhere", ["data folder 'nowhere' does not exist"]),
-        ("report nowhere", ["'nowhere' holds no record of a finished run"]),
-        ("report file", ["'file' holds no record of a finished run"]),
+        ("report nowhere", ["'nowhere' is no folder, or not there"]),
+        ("report file", ["'file' is no folder, or not there"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

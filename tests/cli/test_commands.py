@@ -23,7 +23,7 @@ from noiseproof.cli.display import show_report, show_run
 from noiseproof.cli.progress import ProgressDisplay
 from noiseproof.losses import CATALOGUE, MeanAbsoluteError, Properties
 from noiseproof.noise.class_maps import CIFAR10_CLASSES
-from noiseproof.report import CLAIMS, Report, Verdict, published
+from noiseproof.report import CLAIMS, Judged, Report, Verdict, published, table
 from noiseproof.study import Archive, Progress, load_study
 from noiseproof.training import StackedTraining
 
@@ -407,14 +407,17 @@ def test_certify_gives_json_to_programs(cli: Run, monkeypatch: pytest.MonkeyPatc
     assert (data["loss"], data["num_classes"], data["constant_sum"]) == ("ce", 3, False)
 
 
-def test_certify_says_what_is_refuted(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certify_says_what_is_not_borne_out(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = MeanAbsoluteError.properties
 
     def boast(loss: MeanAbsoluteError, num_classes: int) -> Properties:
         return replace(honest(loss, num_classes), upper=1.0)
 
     monkeypatch.setattr(MeanAbsoluteError, "properties", boast)
-    assert "claims              refuted: upper bound: claimed 1.0, computed 2" in cli("certify", "mae").stdout
+    assert (
+        "claims              not borne out: upper bound: claimed 1.0, computed 2"
+        in cli("certify", "mae").stdout
+    )
 
 
 def test_compare_ranks_results(cli: Run, here: Path) -> None:
@@ -465,6 +468,12 @@ def test_a_path_with_brackets_is_printed_as_it_is(cli: Run) -> None:
     assert f"{Path('try[red]') / 'report' / 'claims.csv'}" in report
 
 
+def test_data_with_brackets_is_called_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    made = replace(table(published(), "symmetric", name="table1"), caption="npz:a[red].npz with labels")
+    show_report(Report(Path("report"), Path("report/index.html"), (made,), ()))
+    assert "table1: npz:a[red].npz with labels" in capsys.readouterr().out
+
+
 def test_a_full_disk_is_one_line_and_not_the_users_fault(
     cli: Run, monkeypatch: pytest.MonkeyPatch, here: Path
 ) -> None:
@@ -479,8 +488,8 @@ def test_a_full_disk_is_one_line_and_not_the_users_fault(
 
 
 def test_claims_that_can_be_asked_are_printed_with_both_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    asked = (CLAIMS[0], Verdict("holds", ""), Verdict("fails", ""))
-    not_asked = (CLAIMS[1], Verdict("not enough data", ""), Verdict("holds", ""))
+    asked = Judged(CLAIMS[0], Verdict("holds", ""), Verdict("fails", ""))
+    not_asked = Judged(CLAIMS[1], Verdict("not enough data", ""), Verdict("holds", ""))
     show_report(Report(Path("report"), Path("report/index.html"), (), (asked, not_asked)))
     printed = capsys.readouterr().out
     assert CLAIMS[0].statement[:60] in printed

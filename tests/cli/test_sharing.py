@@ -9,11 +9,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from noiseproof.study import Archive, conduct, load_study
+from noiseproof.study import conduct, load_study
 
 Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -64,12 +63,12 @@ print([os.waitpid(child, 0)[1] for child in children])
 """``noiseproof`` three times at once, in processes that need but one import; the first comes to a halt."""
 
 
-def histories(out: Path) -> dict[str, dict[str, Any]]:
-    return {name: record.history.model_dump() for name, record in Archive(out).finished().items()}
-
-
 def test_three_processes_share_a_study_and_one_of_them_is_killed(
-    start: Start, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    here: Path,
+    tmp_path: Path,
+    assert_same_histories: Callable[[Path, Path], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = ("--set", "losses=['ce', 'nce', 'nce+mae']")
     parent = start("-c", THREE, "run", "tiny.toml", "--out", "shared", *options)
@@ -97,11 +96,7 @@ def test_three_processes_share_a_study_and_one_of_them_is_killed(
         conduct(
             load_study("tiny.toml", {"losses": ["ce", "nce", "nce+mae"]}), tmp_path / "alone", device="cpu"
         )
-    shared, alone = histories(here / "shared"), histories(tmp_path / "alone")
-    assert shared.keys() == alone.keys()
-    for name, history in alone.items():  # equal but for rounding, where others were stacked together
-        for field, values in history.items():
-            assert shared[name][field] == pytest.approx(values, rel=1e-4, abs=0.01), (name, field)
+    assert_same_histories(here / "shared", tmp_path / "alone")
     for left in ("checkpoints", "locks"):
         assert list((here / "shared" / left).iterdir()) == []
 

@@ -158,9 +158,16 @@ def test_the_shorter_side_is_scaled_and_the_centre_cut_out(birds: Path, shape: t
         ("folder:birds@2000", "got 2000"),
         ("folder:nowhere", "data folder 'nowhere' does not exist"),
         ("folder:birds@small", "data folder 'birds@small' does not exist"),
+        ("folder:birdz", "data folder 'birdz' does not exist or is no folder; did you mean 'birds'"),
+        ("folder:birds@x", "data folder 'birds@x' has no size of so many pixels, such as birds@64, got 'x'"),
     ],
 )
-def test_a_text_that_names_no_folder_is_refused(text: str, fault: str) -> None:
+def test_a_text_that_names_no_folder_is_refused(
+    text: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text in ("folder:birdz", "folder:birds@x"):
+        (tmp_path / "birds").mkdir()
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(NoiseproofError, match=fault):
         load(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from noiseproof.losses import CATALOGUE, Loss, NormalizedLoss, WeightedSum, parse
+from noiseproof.losses import CATALOGUE, Loss, NormalizedLoss, WeightedSum, functional, parse
 
 # ---------------------------------------------------------------------------- the losses under test
 
@@ -97,6 +98,15 @@ def loss(request: pytest.FixtureRequest) -> Loss:
     return fresh(request.param)
 
 
+FUNCTIONS = {name.replace("_", ""): getattr(functional, name) for name in functional.__all__}
+
+
+@pytest.fixture(scope="session")
+def function_of() -> Callable[[str], Callable[..., Tensor]]:
+    """``name -> `` the function of a loss of the catalogue, which bears the loss's title."""
+    return lambda name: FUNCTIONS[re.sub("[ -]", "", CATALOGUE[name].title.lower())]
+
+
 # --------------------------------------------------------------------------------------- the inputs
 
 
@@ -116,6 +126,19 @@ def target(shape: tuple[int, ...]) -> Tensor:
     class_dim = min(1, len(shape) - 1)
     labels_shape = shape[:class_dim] + shape[class_dim + 1 :]
     return torch.randint(shape[class_dim], labels_shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="session")
+def value_and_gradient() -> Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """``(loss, logits, target)`` gives the loss and, by a cotangent without equal entries, its gradient."""
+
+    def evaluate(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        logits = logits.detach().requires_grad_()
+        value = loss(logits, target)
+        cotangent = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).reshape(value.shape)
+        return value.detach(), torch.autograd.grad(value, logits, cotangent)[0]
+
+    return evaluate
 
 
 @pytest.fixture

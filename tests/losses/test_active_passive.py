@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import get_args
+import re
+from collections.abc import Callable
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,7 +12,16 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses import CATALOGUE, ActivePassiveLoss, Loss, NormalizedLoss, WeightedSum, parse
+from noiseproof.losses import (
+    CATALOGUE,
+    ActivePassiveLoss,
+    ForwardCorrection,
+    Loss,
+    MeanAbsoluteError,
+    NormalizedLoss,
+    WeightedSum,
+    parse,
+)
 from noiseproof.losses.checks import Reduction
 
 KNOWN = {name: cls().properties(10) for name, cls in CATALOGUE.items()}
@@ -111,6 +122,29 @@ def test_a_sum_needs_one_weight_per_term() -> None:
         WeightedSum([nce, nce], [1])
     with pytest.raises(NoiseproofError, match="only a noiseproof Loss can be summed, got CrossEntropyLoss"):
         WeightedSum([torch.nn.CrossEntropyLoss()], [1])  # type: ignore[list-item]
+
+
+WHOLES: list[Callable[[Any], Loss]] = [
+    lambda part: WeightedSum([part], [1]),
+    NormalizedLoss,
+    lambda part: ForwardCorrection(part, "none"),
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "instead"),
+    [
+        ("nce", "the text 'nce'; losses.parse('nce') reads it"),
+        (MeanAbsoluteError, "the class MeanAbsoluteError; MeanAbsoluteError() makes a loss"),
+    ],
+)
+@pytest.mark.parametrize("whole", WHOLES)
+def test_what_is_nearly_a_loss_is_named_with_what_makes_it_one(
+    given: Any, instead: str, whole: Callable[[Any], Loss]
+) -> None:
+    message = f"^only a noiseproof Loss can be [a-z]+, got {re.escape(instead)}$"
+    with pytest.raises(NoiseproofError, match=message):
+        whole(given)
 
 
 # ----------------------------------------------------------------------------------------- attributes

@@ -10,18 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
-from noiseproof.losses import CATALOGUE, Loss, functional, fused, parse
+from noiseproof.losses import CATALOGUE, Loss, fused, parse
 
 Evaluate = Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]
 
+FunctionOf = Callable[[str], Callable[..., Tensor]]
 PeakBytes = Callable[[Callable[[], object]], int]
-
-
-def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    logits = logits.detach().requires_grad_()
-    value = loss(logits, target)
-    cotangent = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).reshape(value.shape)
-    return value.detach(), torch.autograd.grad(value, logits, cotangent)[0]
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +26,7 @@ def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plainly(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
+def plainly(monkeypatch: pytest.MonkeyPatch, value_and_gradient: Evaluate) -> Evaluate:
     """As `value_and_gradient`, by the plain formulas."""
 
     def evaluate(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +70,13 @@ def test_small_logits_are_left_to_pytorch(
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize("ignored", [0, 3, 16])
 def test_values_and_gradients_are_those_of_the_plain_formulas(
-    loss: Loss, logits: Tensor, target: Tensor, plainly: Evaluate, reduction: str, ignored: int
+    loss: Loss,
+    logits: Tensor,
+    target: Tensor,
+    plainly: Evaluate,
+    reduction: str,
+    ignored: int,
+    value_and_gradient: Evaluate,
 ) -> None:
     loss.reduction = reduction  # type: ignore[assignment]
     target[:ignored] = loss.ignore_index
@@ -84,7 +84,9 @@ def test_values_and_gradients_are_those_of_the_plain_formulas(
     assert_close(found, expected, rtol=1e-12, atol=1e-14)
 
 
-def test_an_ignored_class_is_ignored(logits: Tensor, target: Tensor, plainly: Evaluate) -> None:
+def test_an_ignored_class_is_ignored(
+    logits: Tensor, target: Tensor, plainly: Evaluate, value_and_gradient: Evaluate
+) -> None:
     loss = parse("nce + mae", ignore_index=2)
     assert_close(value_and_gradient(loss, logits, target), plainly(loss, logits, target))
 
@@ -92,7 +94,13 @@ def test_an_ignored_class_is_ignored(logits: Tensor, target: Tensor, plainly: Ev
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_no_precision_is_lost(
-    loss: Loss, logits: Tensor, target: Tensor, plainly: Evaluate, dtype: torch.dtype, scale: float
+    loss: Loss,
+    logits: Tensor,
+    target: Tensor,
+    plainly: Evaluate,
+    dtype: torch.dtype,
+    scale: float,
+    value_and_gradient: Evaluate,
 ) -> None:
     logits = (logits.clamp(-1, 1) * scale).to(dtype)
     value, gradient = value_and_gradient(loss, logits, target)
@@ -105,7 +113,9 @@ def test_no_precision_is_lost(
     assert_close(gradient.double(), exact_gradient, rtol=4 * eps, atol=4 * eps)
 
 
-def test_a_large_common_part_of_the_logits_costs_no_digits(plainly: Evaluate) -> None:
+def test_a_large_common_part_of_the_logits_costs_no_digits(
+    plainly: Evaluate, value_and_gradient: Evaluate
+) -> None:
     # as a difference of log-partitions, 30,000 would leave the probabilities three digits in float32
     logits = torch.tensor([[3e4, 3e4 + 1, 3e4 + 2]])
     found = value_and_gradient(parse("nce"), logits, torch.tensor([0]))
@@ -113,10 +123,10 @@ def test_a_large_common_part_of_the_logits_costs_no_digits(plainly: Evaluate) ->
     assert_close(found, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_the_functions_are_fused_too(logits: Tensor, target: Tensor) -> None:
+def test_the_functions_are_fused_too(logits: Tensor, target: Tensor, function_of: FunctionOf) -> None:
     logits.requires_grad_()
     for name in FUSED:
-        function = getattr(functional, CATALOGUE[name].title.replace(" ", "_"))
+        function = function_of(name)
         assert was_fused(function(logits, target)), name
 
 
@@ -147,7 +157,7 @@ def test_many_gradients_at_once(logits: Tensor, target: Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")  # PyTorch's own doing
-def test_forward_mode(logits: Tensor, target: Tensor) -> None:
+def test_forward_mode(logits: Tensor, target: Tensor, value_and_gradient: Evaluate) -> None:
     loss = parse("nce + mae")
     tangent = torch.ones_like(logits).cumsum(1)
     with torch.autograd.forward_ad.dual_level():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, Loss, functional, parse
+
+FunctionOf = Callable[[str], Callable[..., Tensor]]
 
 LABELS = torch.tensor([0, 1, 2, 0])
 
@@ -92,6 +94,26 @@ def test_what_is_no_tensor_is_named_with_what_makes_it_one(logits: Any, target: 
         functional.focal_loss(logits, target)
 
 
+@pytest.mark.parametrize("ignored", ["3", 1.5, None, True])
+def test_a_label_to_ignore_is_a_whole_number(ignored: Any) -> None:
+    message = f"^ignore_index must be a whole number, such as -100, got {re.escape(repr(ignored))}$"
+    for cls in CATALOGUE.values():
+        with pytest.raises(NoiseproofError, match=message):
+            cls(ignore_index=ignored)
+    with pytest.raises(NoiseproofError, match=message):
+        functional.focal_loss(torch.zeros(2, 3), torch.tensor([0, 1]), ignore_index=ignored)
+    assert CATALOGUE["ce"](ignore_index=cast(int, np.int64(1)))(
+        torch.zeros(2, 3), torch.tensor([0, 1])
+    ).isfinite()
+
+
+def test_a_hyperparameter_is_not_learned_and_no_tensor() -> None:
+    gamma = torch.nn.Parameter(torch.tensor(1.0))
+    message = r"^gamma of fl must be a number >= 0, got a Parameter \(\); it is not learned$"
+    with pytest.raises(NoiseproofError, match=message):
+        CATALOGUE["fl"](gamma=gamma)  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize("label", [3, -1])
 def test_a_label_out_of_range_is_an_error(loss: Loss, label: int) -> None:
     with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
@@ -139,9 +161,11 @@ def test_the_ranges_cover_every_hyperparameter() -> None:
         for value in (*values, *NO_NUMBER)
     ],
 )
-def test_a_hyperparameter_out_of_range_is_refused(name: str, loss_name: str, bad: float) -> None:
+def test_a_hyperparameter_out_of_range_is_refused(
+    name: str, loss_name: str, bad: float, function_of: FunctionOf
+) -> None:
     hyperparameters: dict[str, Any] = {name: bad}
-    function = getattr(functional, CATALOGUE[loss_name].title.replace(" ", "_"))
+    function = function_of(loss_name)
     message = rf"^{name} of \w+ must be a (whole )?number .*, got {re.escape(repr(bad))}$"
     with pytest.raises(NoiseproofError, match=message):
         CATALOGUE[loss_name](**hyperparameters)

@@ -28,21 +28,20 @@ pytestmark = pytest.mark.skipif(not kernel.is_there(), reason="no C compiler was
 SIZES = [(1, 2), (5, 3), (16, 10), (35, 32), (18, 33), (35, 100), (3, 300), (3, 1030), (2, 5000)]
 """Below, at and above a group of the kernel's rows, and the classes of a vector register and of a chunk."""
 
+Evaluate = Callable[[Loss, Tensor, Tensor], tuple[Tensor, Tensor]]
 PeakBytes = Callable[[Callable[[], object]], int]
 
 
-def value_and_gradient(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    logits = logits.detach().requires_grad_()
-    value = loss(logits, target)
-    cotangent = torch.linspace(0.5, 2, value.numel(), dtype=value.dtype).reshape(value.shape)
-    return value.detach(), torch.autograd.grad(value, logits, cotangent)[0]
-
-
-def exactly(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+@pytest.fixture
+def exactly(value_and_gradient: Evaluate) -> Evaluate:
     """As `value_and_gradient`, in double precision, which the kernel does not know."""
-    value, gradient = value_and_gradient(loss.double(), logits.double(), target)
-    loss.float()
-    return value.float(), gradient.float()
+
+    def evaluate(loss: Loss, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        value, gradient = value_and_gradient(loss.double(), logits.double(), target)
+        loss.float()
+        return value.float(), gradient.float()
+
+    return evaluate
 
 
 def was_compiled(value: Tensor) -> bool:
@@ -62,7 +61,9 @@ def data(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("data", SIZES, ids=str, indirect=True)
-def test_values_and_gradients_are_exact_at_every_size(loss: Loss, data: tuple[Tensor, Tensor]) -> None:
+def test_values_and_gradients_are_exact_at_every_size(
+    loss: Loss, data: tuple[Tensor, Tensor], value_and_gradient: Evaluate, exactly: Evaluate
+) -> None:
     if "p_min" in loss.hyperparameters and data[0].shape[1] * loss.hyperparameters["p_min"] >= 1:
         pytest.skip("p_min leaves no room for so many classes")
     loss.reduction = "none"
@@ -75,7 +76,13 @@ def test_values_and_gradients_are_exact_at_every_size(loss: Loss, data: tuple[Te
 @pytest.mark.parametrize("ignored", [0, 3, 16])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_ignored_labels_and_class_weights_count_as_elsewhere(
-    loss: Loss, data: tuple[Tensor, Tensor], reduction: Reduction, ignored: int, weighted: bool
+    loss: Loss,
+    data: tuple[Tensor, Tensor],
+    reduction: Reduction,
+    ignored: int,
+    weighted: bool,
+    value_and_gradient: Evaluate,
+    exactly: Evaluate,
 ) -> None:
     logits, target = data
     target[:ignored] = -100
@@ -86,7 +93,9 @@ def test_ignored_labels_and_class_weights_count_as_elsewhere(
 
 
 @pytest.mark.parametrize("scale", [1e-3, 30.0, 1e4])
-def test_small_and_extreme_logits(loss: Loss, data: tuple[Tensor, Tensor], scale: float) -> None:
+def test_small_and_extreme_logits(
+    loss: Loss, data: tuple[Tensor, Tensor], scale: float, value_and_gradient: Evaluate, exactly: Evaluate
+) -> None:
     logits, target = data[0].clamp(-1, 1) * scale, data[1]
     (value, gradient), (exact, exact_gradient) = (
         f(loss, logits, target) for f in (value_and_gradient, exactly)
@@ -102,7 +111,7 @@ WAYS = [(16, 10), (16, 100), (16, 300)]
 
 @pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 def test_classes_that_are_ruled_out_leave_the_gradient_defined(
-    loss: Loss, data: tuple[Tensor, Tensor]
+    loss: Loss, data: tuple[Tensor, Tensor], value_and_gradient: Evaluate, exactly: Evaluate
 ) -> None:
     if "normalized(2*nce" in str(loss):
         pytest.skip("NCE is no number at a label that is ruled out, and so is the sum over all labels")
@@ -122,7 +131,9 @@ def test_classes_that_are_ruled_out_leave_the_gradient_defined(
 @pytest.mark.parametrize(
     "text", ["bitempered(t1=1, t2=1)", "bitempered(t1=0.5, t2=10)", "nfl(gamma=20)", "nnfl(gamma=2)"]
 )
-def test_of_classes_that_are_ruled_out_none_counts_anything(text: str, data: tuple[Tensor, Tensor]) -> None:
+def test_of_classes_that_are_ruled_out_none_counts_anything(
+    text: str, data: tuple[Tensor, Tensor], value_and_gradient: Evaluate, exactly: Evaluate
+) -> None:
     logits, target = data
     logits[:, 5:] = -torch.inf
     loss = parse(text, reduction="none")
@@ -132,7 +143,9 @@ def test_of_classes_that_are_ruled_out_none_counts_anything(text: str, data: tup
 
 @pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
-def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor, Tensor]) -> None:
+def test_what_is_no_number_spreads_as_in_pytorch(
+    bad: float, data: tuple[Tensor, Tensor], value_and_gradient: Evaluate
+) -> None:
     logits, target = data
     for row, column in ((0, 0), (1, 9), (2, 4)):
         logits[row, column] = bad
@@ -145,7 +158,9 @@ def test_what_is_no_number_spreads_as_in_pytorch(bad: float, data: tuple[Tensor,
 
 
 @pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
-def test_a_class_that_is_ruled_out_has_no_part(data: tuple[Tensor, Tensor]) -> None:
+def test_a_class_that_is_ruled_out_has_no_part(
+    data: tuple[Tensor, Tensor], value_and_gradient: Evaluate
+) -> None:
     logits, target = data
     target = target.clamp(max=logits.shape[1] - 2)
     logits[:, -1] = -torch.inf
@@ -173,7 +188,9 @@ def test_a_class_that_is_ruled_out_has_no_part(data: tuple[Tensor, Tensor]) -> N
 
 @pytest.mark.parametrize("data", WAYS, ids=str, indirect=True)
 @pytest.mark.parametrize("text", ["ce_eps(m=2)", "fl_eps(m=2)", "ce_eps(m=2) + mae"])
-def test_of_equal_classes_the_first_is_the_top_one(text: str, data: tuple[Tensor, Tensor]) -> None:
+def test_of_equal_classes_the_first_is_the_top_one(
+    text: str, data: tuple[Tensor, Tensor], value_and_gradient: Evaluate, exactly: Evaluate
+) -> None:
     logits, target = data
     logits[:, 2] = logits[:, 5] = logits.amax(1)
     for label in (2, 5, 1):
@@ -182,7 +199,9 @@ def test_of_equal_classes_the_first_is_the_top_one(text: str, data: tuple[Tensor
         assert_close(value_and_gradient(loss, logits, target), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_every_thread_does_its_rows(data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_thread_does_its_rows(
+    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch, value_and_gradient: Evaluate
+) -> None:
     alone = value_and_gradient(parse("nfl + mae"), *data)
     for threads in (2, 3, 16, 40):
         monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
@@ -257,7 +276,10 @@ def test_every_loss_and_pair_is_compiled(data: tuple[Tensor, Tensor]) -> None:
 
 
 def test_logits_that_lie_otherwise_in_memory_or_are_half_as_wide_are_compiled_too(
-    data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    data: tuple[Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    value_and_gradient: Evaluate,
+    exactly: Evaluate,
 ) -> None:
     logits, target = data
     loss = parse("nce + mae")
@@ -307,7 +329,7 @@ def test_a_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: py
 
 
 def test_without_the_library_all_is_as_before(
-    loss: Loss, data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    loss: Loss, data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch, value_and_gradient: Evaluate
 ) -> None:
     compiled = value_and_gradient(loss, *data)
     monkeypatch.setattr(kernel, "_library", None)
@@ -316,7 +338,11 @@ def test_without_the_library_all_is_as_before(
 
 @pytest.mark.parametrize("data", [(4, 20_000)], ids=str, indirect=True)
 def test_without_the_library_small_probabilities_keep_their_digits(
-    loss: Loss, data: tuple[Tensor, Tensor], monkeypatch: pytest.MonkeyPatch
+    loss: Loss,
+    data: tuple[Tensor, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    value_and_gradient: Evaluate,
+    exactly: Evaluate,
 ) -> None:
     if loss.hyperparameters.get("p_min", 0) >= 1 / 20_000:
         pytest.skip("p_min leaves no room for so many classes")
@@ -380,7 +406,9 @@ def test_a_graph_can_be_kept_and_used_again(data: tuple[Tensor, Tensor]) -> None
         assert torch.equal(first[0], second[0])
 
 
-def test_logits_changed_after_the_loss_do_not_change_its_gradient(data: tuple[Tensor, Tensor]) -> None:
+def test_logits_changed_after_the_loss_do_not_change_its_gradient(
+    data: tuple[Tensor, Tensor], value_and_gradient: Evaluate
+) -> None:
     logits, target = data
     expected = value_and_gradient(parse("ce", reduction="sum"), logits, target)[1] * 2
     layer = logits.clone().requires_grad_()
@@ -408,7 +436,7 @@ def test_second_derivatives_and_many_gradients_are_those_of_double_precision(
     assert_close(many.sum(0), alone)
 
 
-def test_upstream_gradients_scale(data: tuple[Tensor, Tensor]) -> None:
+def test_upstream_gradients_scale(data: tuple[Tensor, Tensor], value_and_gradient: Evaluate) -> None:
     logits, target = data
     gradient = value_and_gradient(parse("nce"), logits, target)[1] * 2
     scaled = (parse("nce")(logits.requires_grad_(), target) * 1024).backward

@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from noiseproof.certificates.extremes import extremes
+from noiseproof.certificates.values import values_by_label
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses import Loss, NormalizedLoss, Properties, WeightedSum, parse
+from noiseproof.losses import BackwardCorrection, Loss, NormalizedLoss, Properties, WeightedSum, parse
+from noiseproof.losses.base import ClasswiseLoss
+from noiseproof.losses.formula import OnLabel
 
 
 class OnlyPerSample(Loss):
@@ -77,8 +81,54 @@ def test_a_loss_is_normalized_only_once(normalized: Loss) -> None:
 
 
 def test_a_loss_without_values_per_class_is_refused() -> None:
-    with pytest.raises(NoiseproofError, match="got CrossEntropyLoss; subclass Loss and give per_sample"):
+    with pytest.raises(
+        NoiseproofError, match=r"^only a noiseproof Loss can be normalized, got CrossEntropyLoss$"
+    ):
         NormalizedLoss(torch.nn.CrossEntropyLoss())  # type: ignore[arg-type]
+
+
+def test_a_loss_that_may_be_negative_is_refused() -> None:
+    with pytest.raises(
+        NoiseproofError,
+        match=r"nowhere negative .* but backward\(.*\) may fall to -inf: its sum .* might vanish",
+    ):
+        parse("normalized(backward(ce, noise='symmetric:0.4'))")
+    for classes in (2, 14, 101):  # of a matrix, at its own number of classes
+        matrix = 0.5 * torch.eye(classes) + 0.5 / classes
+        with pytest.raises(NoiseproofError, match="may fall to -"):
+            NormalizedLoss(BackwardCorrection(parse("mae"), matrix))
+    with pytest.raises(NoiseproofError, match=r"backward.* may fall to -inf"):
+        parse("normalized(ce + backward(ce, noise='symmetric:0.4'))")
+    assert str(parse("normalized(forward(ce, noise='symmetric:0.4'))")).startswith("normalized(forward(")
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+@pytest.mark.parametrize(
+    "text",
+    ["fl(gamma=2)", "tce(t=3)", "agce", "agce(a=6, q=1.5)", "aul(a=1.5, q=0.5)", "ael", "js", "gce(q=0.1)"],
+)
+def test_the_bounds_of_a_normalized_function_of_p_y_are_exact(text: str, classes: int) -> None:
+    loss = parse(f"normalized({text})")
+    known = loss.properties(classes)
+    lower, upper = extremes(values_by_label(loss, classes), classes)
+    assert lower.value == pytest.approx(known.lower, rel=1e-6, abs=1e-9)
+    assert upper.value == pytest.approx(known.upper, rel=1e-6)
+
+
+def test_of_an_odd_function_the_bounds_are_only_safe() -> None:
+    class Odd(ClasswiseLoss):
+        """It falls with p, concave at first and then convex."""
+
+        name, title, equation, source = "odd", "odd", "odd", "none"
+
+        def formula(self) -> OnLabel:
+            return OnLabel(lambda log_p: 1 - (3 * log_p.exp() ** 2 - 2 * log_p.exp() ** 3))
+
+        def properties(self, num_classes: int) -> Properties:
+            return Properties("active", 0.0, 1.0, class_sum=None)
+
+    known = NormalizedLoss(Odd()).properties(6)
+    assert (known.lower, known.upper) == (0, 1)
 
 
 def test_the_inner_reduction_is_not_used(logits: Tensor, target: Tensor) -> None:

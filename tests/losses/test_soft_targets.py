@@ -6,6 +6,7 @@ import copy
 import itertools
 import math
 import re
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -18,6 +19,7 @@ from noiseproof.errors import NoiseproofError
 from noiseproof.losses import CATALOGUE, CrossEntropy, Loss, NormalizedLoss, WeightedSum, functional, parse
 from noiseproof.losses.checks import Reduction
 
+FunctionOf = Callable[[str], Callable[..., Tensor]]
 REDUCTIONS: tuple[Reduction, ...] = get_args(Reduction)
 LAYOUTS = pytest.mark.parametrize("shape", [(5,), (16, 5), (3, 5, 4), (3, 5, 4, 2)], ids=str)
 
@@ -92,9 +94,9 @@ def test_the_losses_that_accept_probabilities_are_tried_below() -> None:
     assert all(accepts(loss) for loss in SOFT)
 
 
-def test_the_functions_accept_and_refuse_alike(logits: Tensor, q: Tensor) -> None:
+def test_the_functions_accept_and_refuse_alike(logits: Tensor, q: Tensor, function_of: FunctionOf) -> None:
     for name, cls in CATALOGUE.items():
-        function = getattr(functional, cls.title.replace(" ", "_"))
+        function = function_of(name)
         if name in ACCEPTING:
             assert torch.equal(function(logits, q), cls()(logits, q)), name
         else:
@@ -232,8 +234,13 @@ def test_an_empty_batch_gives_0() -> None:
         assert parse(name)(torch.zeros(0, 3), torch.zeros(0, 3)).item() == 0, name
 
 
-def test_a_label_to_ignore_plays_no_part(logits: Tensor, q: Tensor) -> None:
-    assert torch.equal(parse("ce", ignore_index=2)(logits, q), parse("ce")(logits, q))
+def test_a_label_to_ignore_belongs_to_labels(logits: Tensor, q: Tensor) -> None:
+    message = "^ignore_index belongs to class indices; got 2 with a target of probabilities$"
+    for text in ACCEPTING:
+        with pytest.raises(NoiseproofError, match=message):
+            parse(text, ignore_index=2)(logits, q)
+        # which names no class: PyTorch's losses take it too
+        assert torch.equal(parse(text, ignore_index=-1)(logits, q), parse(text)(logits, q))
 
 
 # ------------------------------------------------------------------------------------------- derivatives

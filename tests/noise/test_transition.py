@@ -197,6 +197,15 @@ def test_a_matrix_that_is_not_square_is_refused(given_matrix: Any, shape: str) -
         check_transition_matrix(given_matrix)
 
 
+def test_a_noises_text_is_named_with_what_makes_its_matrix() -> None:
+    message = (
+        "a transition matrix must be a square array of numbers, got the text 'symmetric:0.4';"
+        " noise.parse(text).transition_matrix(num_classes, class_map) makes one"
+    )
+    with pytest.raises(NoiseproofError, match=f"^{re.escape(message)}$"):
+        check_transition_matrix("symmetric:0.4")
+
+
 @pytest.mark.parametrize("given_matrix", [[["a", "b"], ["c", "d"]], [[1, 0], [1]], {"a": 1}], ids=str)
 def test_what_is_no_matrix_of_numbers_is_refused_in_one_line(given_matrix: Any) -> None:
     with pytest.raises(NoiseproofError, match=r"^a transition matrix must be a square array of numbers: .+$"):

@@ -98,6 +98,15 @@ def test_a_loss_looks_the_same_in_every_panel_and_like_no_other(drawn: dict[str,
     assert [line.get_color() for line in legend.get_lines()] == [colour for colour, _ in looks[0]]
 
 
+def test_thirty_two_losses_look_different() -> None:
+    losses = [f"loss {i}" for i in range(32)]
+    setting = Noise("symmetric", 0.2)
+    cells = {(loss, setting): Cell((1.0,), ((1.0, 2.0),)) for loss in losses}
+    drawn = dict(figures(Results("digits", 2, tuple(losses), (setting,), 1, cells)))
+    (axes,) = panels(drawn["figure1"])
+    assert len({(line.get_color(), line.get_linestyle()) for line in axes.lines}) == 32
+
+
 def test_the_axes_say_what_they_show(drawn: dict[str, Figure]) -> None:
     for name, figure in drawn.items():
         (across, up) = (figure.get_supxlabel(), figure.get_supylabel())

@@ -118,7 +118,7 @@ def test_a_report_and_its_comparison_use_the_source_that_belongs_to_them(
     (made,) = write_report(archive.folder).tables
     assert [entry.study for (entry,) in made.entries] == [40, 41.5]
     text = (archive.folder / "report" / "report.md").read_text()
-    assert "2 cells are in both. Mean absolute difference: 10.75 points" in text
+    assert "Cells that are in both: 2. Mean absolute difference: 10.75 points" in text
     assert "Published: made_up." in text
 
 

@@ -166,6 +166,7 @@ def test_divergence_is_marked() -> None:
     made = tabled({"A": [10.0], "B": [20.0]}, diverged=1)
     assert entry_text(made, made.entries[0][0]) == "10.00 [diverged]"
     assert "Diverged (a loss that was not finite): 2 runs." in made.notes
+    assert "Diverged (a loss that was not finite): 1 run." in tabled({"A": [10.0]}, diverged=1).notes
 
 
 def test_a_lack_of_memory_is_told_and_counts_as_no_missing_run() -> None:
@@ -179,6 +180,8 @@ def test_a_lack_of_memory_is_told_and_counts_as_no_missing_run() -> None:
         "out of memory",
     ]
     assert "Out of memory: 2 runs, in no mean." in made.notes
+    one = replace(results, out_of_memory={("A", noise): 1})
+    assert "Out of memory: 1 run, in no mean." in table(one, "symmetric", name="t").notes
     assert "Missing: 1 of 4 runs." in made.notes
 
 
@@ -259,3 +262,9 @@ def test_latex_escapes_what_latex_would_read() -> None:
     assert r"\caption{my\_data with symmetric label noise, 5 epochs. Test accuracy (\%) after" in text
     (caption,) = (line for line in text.splitlines() if line.startswith(r"\caption"))
     assert re.search(r"(?<!\\)[%&#_±]", caption) is None
+
+
+def test_latex_escapes_the_names_of_files_too() -> None:
+    made = table(results_of({"A": [1]}, data=r"npz:a^b~c$d{e}\f.npz"), "symmetric", name="t")
+    escaped = r"npz:a\textasciicircum{}b\textasciitilde{}c\$d\{e\}\textbackslash{}f.npz"
+    assert rf"\caption{{{escaped} with symmetric" in to_latex(made)

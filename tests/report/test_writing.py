@@ -38,12 +38,6 @@ def reported(conducted: Path) -> Path:
 
 
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is most of the work, and not what every test is about."""
-    monkeypatch.setattr("noiseproof.report.writing.figures", lambda _: [])
-
-
-@pytest.fixture
 def archive(tmp_path: Path) -> Archive:
     """An archive with the plan of a study of which nothing is done yet."""
     archive = Archive(tmp_path / "out")
@@ -79,7 +73,7 @@ def test_a_report_is_rebuilt_from_the_records_to_the_byte(reported: Path, tmp_pa
     assert report.folder == elsewhere / "report"
     assert report.page == elsewhere / "report" / "index.html"
     assert [made.name for made in report.tables] == ["table1", "table2"]
-    assert [claim for claim, _, _ in report.claims] == CLAIMS
+    assert [judged.claim for judged in report.claims] == CLAIMS
 
 
 def test_an_old_report_is_replaced(archive: Archive, make_record: MakeRecord, no_figures: None) -> None:
@@ -127,10 +121,48 @@ def test_report_md_holds_tables_claims_figures_and_where_it_comes_from(reported:
         row = re.search(rf"^\| {re.escape(claim.statement)} .*$", text, re.MULTILINE)
         assert row is not None
         assert row.group().endswith(f"| {claim.judge(published()).answer} |")
+    assert "that can be asked of both" not in text  # there is none
     records = list(Archive(reported).finished().values())
     assert f"fingerprint {records[0].data.fingerprint[:12]}" in text
     assert '"hidden":[4]' in text
     assert "- training: 4 runs" in text
+
+
+def test_the_claims_that_hold_both_here_and_in_the_study_are_counted(
+    archive: Archive, make_record: MakeRecord, no_figures: None
+) -> None:
+    accuracies = {
+        **{"ce": 0.8, "fl": 0.8, "nce": 0.5, "nfl": 0.5},
+        **{"nfl+mae": 0.7, "nce+mae": 0.9, "nfl+rce": 0.6, "nce+rce": 0.6},
+    }
+    for loss, accuracy in accuracies.items():
+        for noise in ("symmetric:0.2", "symmetric:0.4"):
+            archive.add(make_record(loss, noise, test=[accuracy]))
+    text = write_report(archive.folder).folder.joinpath("report.md").read_text()
+    # NCE and NFL are below CE and FL; the RCE pairs are not near the best, lose nothing, NFL+MAE is below CE
+    assert "Of the 5 that can be asked of both, 1 hold both here and in the study's tables.\n" in text
+
+
+def test_records_of_different_studies_are_refused(archive: Archive, make_record: MakeRecord) -> None:
+    archive.add(make_record("ce", "symmetric:0.2", test=[0.5, 0.6]))
+    archive.add(make_record("mae", "symmetric:0.2", test=[0.5, 0.6, 0.7]))
+    message = (
+        r"^the records are of different studies \(recipe\.epochs = 3 against 2\); expected those of one$"
+    )
+    with pytest.raises(NoiseproofError, match=message):
+        write_report(archive.folder)
+    assert not (archive.folder / "report").exists()
+
+
+def test_a_seed_without_a_wrong_label_is_in_no_mean_of_what_was_memorized(
+    archive: Archive, make_record: MakeRecord
+) -> None:
+    for loss in ("ce", "mae"):
+        archive.add(make_record(loss, "instance:0.01", 0, memorized=[None, None]))
+        archive.add(make_record(loss, "instance:0.01", 1, memorized=[0.25, 0.5]))
+    page = write_report(archive.folder).page.read_text()
+    assert "MAE 50.00 %" in page
+    assert (archive.folder / "report" / "memorization_instance.png").exists()
 
 
 def test_every_origin_is_listed_once(archive: Archive, make_record: MakeRecord, no_figures: None) -> None:
@@ -139,7 +171,7 @@ def test_every_origin_is_listed_once(archive: Archive, make_record: MakeRecord, 
     archive.add(make_record("mae", "symmetric:0.2", 0, seconds=3.25))
     write_report(archive.folder)
     text = (archive.folder / "report" / "report.md").read_text()
-    assert "- device: cpu, 1 threads; cpu, 8 threads\n" in text
+    assert "- device: cpu, 1 thread; cpu, 8 threads\n" in text
     assert "- code: noiseproof 1.2.3, commit unknown; noiseproof 1.2.3, commit abc+\n" in text
     assert text.count("torch 2.12.0") == text.count("torch 2.13.0") == 1
     assert "- seeds: 0; 1\n" in text
@@ -174,6 +206,7 @@ def test_a_folder_without_plan_is_reported_as_far_as_it_goes(
     archive.make()
     archive.add(make_record("ce", "symmetric:0.2"))
     assert write_report(tmp_path).tables[0].losses == ("CE",)
+    assert "- training: 1 run, " in (tmp_path / "report" / "report.md").read_text()
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -181,7 +214,8 @@ def test_a_folder_without_records_is_named_and_nothing_is_written(tmp_path: Path
     folder = tmp_path / "empty"
     if made:
         Archive(folder).make()
-    with pytest.raises(NoiseproofError, match=f"^{re.escape(repr(str(folder)))} holds no record"):
+    fault = "holds no record" if made else "is no folder"
+    with pytest.raises(NoiseproofError, match=f"^{re.escape(repr(str(folder)))} {fault}"):
         write_report(folder)
     assert not (folder / "report").exists()
     assert folder.exists() == made

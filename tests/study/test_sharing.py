@@ -38,6 +38,11 @@ def somebody(tmp_path: Path) -> Iterator[Locks]:
         yield locks
 
 
+def no_locks(*_: object) -> None:
+    """What flock does on a file system that has none."""
+    raise OSError(errno.ENOTSUP, "Operation not supported")
+
+
 # ------------------------------------------------------------------------------------------- the locks
 
 
@@ -79,16 +84,47 @@ def test_those_at_work_are_seen_and_what_dead_ones_left_is_removed(
 def test_where_there_are_no_locks_a_warning_says_so_once(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def flock(*_: object) -> None:
-        raise OSError(errno.ENOTSUP, "Operation not supported")
-
-    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr("fcntl.flock", no_locks)
     with pytest.warns(
         UserWarning, match=r"has no locks \(Operation not supported\): let only one pro"
     ) as warned:
         assert conduct(study, tmp_path).runs_done == 6
     assert len(warned) == 1
     assert list((tmp_path / "locks").iterdir()) == []
+
+
+@pytest.mark.parametrize("answer", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_without_locks_every_run_is_had_and_nobody_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(answer, "no locks here")
+
+    with Locks(tmp_path) as mine, Locks(tmp_path) as theirs:
+        theirs.announce("theirs")
+        with monkeypatch.context() as patch:
+            patch.setattr("fcntl.flock", refuse)
+            for locks in (mine, theirs):
+                assert locks.supported
+                with pytest.warns(UserWarning, match="has no locks"):
+                    assert locks.take("a")
+                assert not locks.supported
+            assert list(mine.others()) == []
+            mine.give_back("a")
+            assert mine.take("a")
+
+
+def test_a_lock_that_fails_for_another_reason_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("fcntl.flock", broken)
+    with Locks(tmp_path) as locks:
+        with pytest.raises(OSError, match="Input/output error"):
+            locks.take("a")
+        assert locks.supported
 
 
 # ------------------------------------------------------------------------------------- a shared study
@@ -208,6 +244,22 @@ def test_what_dead_ones_left_half_written_is_removed_when_nobody_is_at_work(
     somebody.__exit__()
     conduct(study, out, only=[run.id])
     assert [half.exists() for half in halves] == [False] * 3
+
+
+@pytest.mark.filterwarnings("ignore:the file system of")
+def test_what_is_half_written_stays_where_locks_cannot_say_that_nobody_is_at_work(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Archive(tmp_path).make()
+    half = tmp_path / "runs" / ".x.0abc.tmp"
+    half.write_bytes(b"half")
+    run = study.runs()[0].id
+    with monkeypatch.context() as patch:
+        patch.setattr("fcntl.flock", no_locks)
+        conduct(study, tmp_path, only=[run])
+    assert half.exists()
+    conduct(study, tmp_path, only=[run])
+    assert not half.exists()
 
 
 def test_some_of_a_studys_runs_are_conducted_alone(study: Study, tmp_path: Path, results: Results) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -191,6 +192,23 @@ def test_every_step_of_every_seed_draws_its_own(model: Model) -> None:
             with randomness_of_step(model, seed, step):
                 drawn.add(torch.rand(()).item())
     assert len(drawn) == 9
+
+
+@pytest.mark.parametrize(("seed", "step"), [(0, 0), (1, 5), (7, 2)])
+def test_a_step_draws_what_it_always_drew(model: Model, seed: int, step: int) -> None:
+    # a run that was stopped may be continued by a later version
+    sequence = np.random.SeedSequence(seed, spawn_key=(step, 0))
+    with randomness_of_step(model, seed, step):
+        assert torch.initial_seed() == int(sequence.generate_state(1, np.uint64)[0])
+
+
+def test_no_step_draws_what_the_plan_of_an_epoch_is_drawn_from(model: Model) -> None:
+    for seed in (0, 1, 2**64 - 1):
+        plans = [np.random.SeedSequence(seed, spawn_key=(epoch,)) for epoch in range(3)]
+        taken = {int(plan.generate_state(1, np.uint64)[0]) for plan in plans}
+        for step in range(3):
+            with randomness_of_step(model, seed, step):
+                assert torch.initial_seed() not in taken
 
 
 def test_a_known_network_draws_from_the_global_generators_as_ever() -> None:

@@ -127,16 +127,14 @@ def test_without_optuna_the_error_says_what_to_install(
         propose(search, [], 1)
 
 
+def test_those_of_a_batch_keep_apart(search: Search, before: list[Trial]) -> None:
+    for seed in range(3):
+        of_seed = search.model_copy(update={"seed": seed})
+        drawn = [values["alpha"] for values in propose(of_seed, before, 16)]
+        assert np.std(np.log10(drawn)) > 0.5  # 0.2 if none knew of the others
+
+
 def test_a_batch_repeats_nothing_of_the_one_before(search: Search) -> None:
     first = propose(search, [], 8)
     second = propose(search, trials(search, first, [0.5] * 8), 8)
     assert not any(values in first for values in second)
-
-
-def test_pairs_are_drawn_of_the_names_that_matter_most_alone(study: Study) -> None:
-    from noiseproof.tuning.figures import MOST_PAIRS, figures
-
-    wide = Search.of(study, "a*nce + b*mae + c*rce + d*gce(q=q)")  # five names make ten pairs
-    proposed = propose(wide, [], 8)
-    drawn = dict(figures(wide, trials(wide, proposed, [0.1 * i for i in range(8)])))
-    assert len(drawn["pairs"].axes) == MOST_PAIRS + 1  # and the bar of colours

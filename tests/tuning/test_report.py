@@ -16,7 +16,7 @@ from noiseproof import losses
 from noiseproof.errors import NoiseproofError
 from noiseproof.study import Study
 from noiseproof.tuning import Findings, Search, find, tune, write_report
-from noiseproof.tuning.figures import figures
+from noiseproof.tuning.figures import MOST_PAIRS, figures
 from noiseproof.tuning.folder import Folder
 
 
@@ -138,6 +138,13 @@ def test_one_name_has_no_pairs(study: Study, tmp_path: Path) -> None:
         "history",
         "slices",
     ]
+
+
+def test_pairs_are_drawn_of_the_names_that_matter_most_alone(study: Study, tmp_path: Path) -> None:
+    wide = Search.of(study, "a*nce + b*mae + c*rce + d*gce(q=q)")  # five names make ten pairs
+    tune(wide, tmp_path, trials=8)
+    drawn = dict(figures(wide, list(Folder(tmp_path).finished().values())))
+    assert len(drawn["pairs"].axes) == MOST_PAIRS + 1  # and the bar of colours
 
 
 def test_a_folder_without_a_search_or_a_trial_is_an_error(out: Path, tmp_path: Path) -> None:

@@ -7,5 +7,8 @@
 
 from noiseproof.certificates.certificate import Certificate, certify
 from noiseproof.certificates.claims import refuted_claims
+from noiseproof.certificates.experiment import Experiment
+from noiseproof.certificates.extremes import Extreme
+from noiseproof.certificates.gradients import Gradients
 
-__all__ = ["Certificate", "certify", "refuted_claims"]
+__all__ = ["Certificate", "Experiment", "Extreme", "Gradients", "certify", "refuted_claims"]

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from noiseproof.certificates.values import derivative
+
 Objective = Callable[[Tensor], Tensor]
-"""``(M, K) -> (M, J)``: J values for the logits of each row."""
+"""``(M, K) -> (M, J)``: J values for the logits of each row, that range over about 1."""
 
 SCALES = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
 FAR = (1e4, 1e6, 1e8)
@@ -87,15 +89,20 @@ def _climb(objective: Objective, near: Tensor) -> Tensor:
     optimizer = torch.optim.Adam([at], lr=0.5)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
-        optimizer.zero_grad()
         height = objective(at).max(1).values
-        (-height[height.isfinite()].sum()).backward()  # type: ignore[no-untyped-call]
-        if at.grad is None:
-            break
-        at.grad.nan_to_num_(0.0, 0.0, 0.0)
+        at.grad = derivative(-height[height.isfinite()], at).nan_to_num(0.0, 0.0, 0.0)
         optimizer.step()
         schedule.step()
     return at.detach()
+
+
+def not_a_number(objective: Objective, num_classes: int) -> tuple[float, ...] | None:
+    """Give the first logits that were tried at which a value is not a number; None if there are none."""
+    shapes = patterns(num_classes)
+    tried = torch.cat([scale * shapes for scale in (*SCALES, *FAR)])
+    with torch.no_grad():
+        found = objective(tried).isnan().any(1).nonzero()
+    return tuple(tried[int(found[0])].tolist()) if len(found) else None
 
 
 def _numbers(objective: Objective, logits: Tensor) -> Tensor:

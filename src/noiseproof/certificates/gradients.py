@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from noiseproof.certificates.values import Values
+from noiseproof.certificates.values import Values, derivative
 
 P = tuple(round(0.005 * i, 3) for i in range(1, 200))
 """Probabilities p_y of the true class, from 0.005 to 0.995; the other classes share the rest alike."""
@@ -14,7 +14,7 @@ P = tuple(round(0.005 * i, 3) for i in range(1, 200))
 
 @dataclass(frozen=True)
 class Gradients:
-    """Forces on the logit of the true class y, at each p_y of ``p``.
+    """Forces on the logit of the true class y, at each p_y of ``p``: those of `P`, and 1/K.
 
     ``right``: ``-dL(f(x), y)/dz_y``, how hard the right label pulls it up: small at small p_y, the loss
     underfits. ``wrong``: ``dL(f(x), k)/dz_y``, k != y, how hard a wrong label pushes it down: large at
@@ -33,9 +33,10 @@ class Gradients:
 
 def gradients(values: Values, num_classes: int) -> Gradients:
     """Compute both forces by autograd, in float64, for class 0 with the wrong label 1."""
-    p = torch.tensor(P, dtype=torch.float64)
+    shown = tuple(sorted({*P, 1 / num_classes}))
+    p = torch.tensor(shown, dtype=torch.float64)
     others = ((1 - p) / (num_classes - 1)).unsqueeze(1).expand(-1, num_classes - 1)
     logits = torch.cat([p.unsqueeze(1), others], 1).log().requires_grad_()
     given = values(logits)
-    pulls = [torch.autograd.grad(given[:, k].sum(), logits, retain_graph=True)[0][:, 0] for k in (0, 1)]
-    return Gradients(P, tuple((-pulls[0]).tolist()), tuple(pulls[1].tolist()))
+    pulls = [derivative(given[:, k], logits)[:, 0] for k in (0, 1)]
+    return Gradients(shown, tuple((0.0 - pulls[0]).tolist()), tuple(pulls[1].tolist()))

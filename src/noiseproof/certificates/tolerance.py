@@ -26,9 +26,9 @@ def asymmetric_rate(
 ) -> float:
     """Give the rate of noise that flips a class into one other, below which the loss is noise tolerant.
 
-    Where a function of no risk exists, a constant sum C promises 1/2 if the loss lies in ``[0, C/(K - 1)]``
-    (Lemma 2, whose condition ``eta_jk < 1 - eta_j`` says that the clean label stays the likeliest). An
-    asymmetry ratio r promises ``r/(1 + r)``.
+    For a loss that ranges over about 1. Where a function of no risk exists, a constant sum C promises 1/2 if
+    the loss lies in ``[0, C/(K - 1)]`` (Lemma 2, whose condition ``eta_jk < 1 - eta_j`` says that the clean
+    label stays the likeliest). An asymmetry ratio r promises ``r/(1 + r)``.
 
     >>> asymmetric_rate(10, class_sum=18.0, lower=0.0, upper=2.0, asymmetry=None)  # MAE
     0.5

@@ -27,7 +27,7 @@ def show_report(report: Report) -> None:
     """Print the tables and the claims."""
     console = _console()
     for table in report.tables:
-        console.print(f"[bold]{table.name}[/]: {table.caption}", highlight=False)
+        console.print(f"[bold]{table.name}[/]: {escape(table.caption)}", highlight=False)
         console.print(_grid(table))
         for note in table.notes:
             console.print(f"[dim]{escape(note)}[/]", highlight=False)
@@ -105,7 +105,7 @@ def show_certificate(certificate: Certificate, refuted: Sequence[str]) -> None:
     """Print a certificate, and whether it bears out what the loss claims."""
     console = _console()
     console.print(str(certificate), highlight=False, markup=False, soft_wrap=True)
-    claims = f"[red]refuted:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
+    claims = f"[red]not borne out:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
     console.print(f"  {'claims':<20}{claims}", highlight=False, soft_wrap=True)
     console.print()
 

@@ -74,7 +74,7 @@ class ImageFolder:
     def load(self) -> Dataset:
         """Read all images; raises `NoiseproofError` that names the file or folder which does not fit."""
         if not self.path.is_dir():
-            raise NoiseproofError(f"data folder {str(self.path)!r} does not exist or is no folder")
+            raise NoiseproofError(f"data folder {str(self.path)!r} {self._fault_of_path()}")
         if (self.path / "train").is_dir() and _visible(self.path / "train", folders=True):
             parts = [_labelled(folder) for folder in (self.path / "train", self._test_folder())]
             self._check_same_classes(*(names for names, _, _ in parts))
@@ -96,6 +96,17 @@ class ImageFolder:
             class_names=names,
             channels_first=True,
         )
+
+    def _fault_of_path(self) -> str:
+        """Say why there is no such folder, with what may have been meant."""
+        place, at, size = str(self.path).rpartition("@")
+        if at and Path(place).is_dir():
+            return f"has no size of so many pixels, such as {place}@64, got {size!r}"
+        fault = "does not exist or is no folder"
+        beside = self.path.parent
+        folders = [entry.name for entry in beside.iterdir() if entry.is_dir()] if beside.is_dir() else []
+        offer = did_you_mean(self.path.name, sorted(folders)) if folders else ""
+        return f"{fault}; {offer}" if offer.startswith("did you mean") else fault
 
     def _test_folder(self) -> Path:
         for name in ("test", "val"):

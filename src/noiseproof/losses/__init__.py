@@ -9,7 +9,7 @@
 
 from noiseproof.losses import functional
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum
-from noiseproof.losses.base import ClasswiseLoss, Loss, Properties
+from noiseproof.losses.base import ClasswiseLoss, FormulaLoss, Loss, Properties
 from noiseproof.losses.catalogue import CATALOGUE
 from noiseproof.losses.catalogue.asymmetric import (
     AsymmetricExponentialLoss,
@@ -39,6 +39,7 @@ from noiseproof.losses.catalogue.reverse_cross_entropy import (
 from noiseproof.losses.catalogue.symmetric_cross_entropy import SymmetricCrossEntropy
 from noiseproof.losses.catalogue.taylor_cross_entropy import TaylorCrossEntropy
 from noiseproof.losses.correction import BackwardCorrection, ForwardCorrection
+from noiseproof.losses.formula import Formula, OnLabel
 from noiseproof.losses.normalization import NormalizedLoss
 from noiseproof.losses.presets import Preset, find_preset, preset, presets
 from noiseproof.losses.template import Template
@@ -57,6 +58,8 @@ __all__ = [
     "EpsilonSoftmaxCrossEntropy",
     "EpsilonSoftmaxFocalLoss",
     "FocalLoss",
+    "Formula",
+    "FormulaLoss",
     "ForwardCorrection",
     "GeneralizedCrossEntropy",
     "JensenShannon",
@@ -72,6 +75,7 @@ __all__ = [
     "NormalizedNegativeCrossEntropy",
     "NormalizedNegativeFocalLoss",
     "NormalizedReverseCrossEntropy",
+    "OnLabel",
     "Preset",
     "Properties",
     "ReverseCrossEntropy",

@@ -15,6 +15,8 @@ from noiseproof.losses.base import (
     Properties,
     check_hyperparameter,
     check_part,
+    in_place_of_a_loss,
+    known_properties,
     number_text,
 )
 from noiseproof.losses.evaluation import Options
@@ -52,7 +54,7 @@ class WeightedSum(Loss):
             )
         for term, weight in zip(terms, weights, strict=True):
             if not isinstance(term, Loss):
-                raise NoiseproofError(f"only a noiseproof Loss can be summed, got {type(term).__name__}")
+                raise NoiseproofError(f"only a noiseproof Loss can be summed, got {in_place_of_a_loss(term)}")
             check_part(term, self)
             check_hyperparameter(str(term), "the weight", weight, expected="a number > 0", valid=weight > 0)
         self.terms = nn.ModuleList(terms)
@@ -173,24 +175,14 @@ class ActivePassiveLoss(WeightedSum):
 
 def fits_role(loss: Loss, role: Kind) -> bool:
     """Tell whether ``loss`` may be the active, or the passive, half of an APL."""
-    known = _known(loss)
+    known = known_properties(loss)
     return known is not None and known.kind == role and known.robust
-
-
-def _known(loss: Loss) -> Properties | None:
-    """Give what is known of a loss at any number of classes that it fits; None if it fits none of these."""
-    for num_classes in (10, 100, *range(2, 10)):
-        try:
-            return loss.properties(num_classes)
-        except NoiseproofError:  # a correction by a matrix of another size
-            continue
-    return None
 
 
 def _check_role(loss: Loss, role: Kind) -> None:
     if fits_role(loss, role):
         return
-    known = _known(loss)
+    known = known_properties(loss)
     if known is None:
         raise NoiseproofError(
             f"{loss} fits no number of classes that was tried; strict=False allows any pair"

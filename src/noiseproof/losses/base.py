@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, Unpack
 import torch
 from torch import Tensor, nn
 
-from noiseproof.errors import NoiseproofError, did_you_mean
-from noiseproof.losses.checks import Reduction, check_reduction, check_weight
+from noiseproof.errors import NoiseproofError, did_you_mean, shown
+from noiseproof.losses.checks import Reduction, check_ignore_index, check_reduction, check_weight
 from noiseproof.losses.evaluation import DEFAULTS, Options, evaluate_checked
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
@@ -24,7 +24,9 @@ class Properties:
 
     ``kind``: active if only the label's term is non-zero, passive if a term of another class is
     (Definitions 1-2 of the study, with the index that the definitions mean: ``l(f(x), k)``, k != y).
-    ``lower``, ``upper``: infimum and supremum over all probabilities and labels.
+    ``lower``, ``upper``: bounds over all probabilities and labels; infimum and supremum themselves for the
+    catalogue's own losses, while those of sums and corrections need not be attained. All of it is said of the
+    loss without class weights.
     ``class_sum``: the constant that the loss sums to over all labels, or None if it is no constant.
     ``asymmetry``: the asymmetry ratio of Zhou et al., ICML 2021, of a loss ``l(p_y)``:
     ``inf (l(u) - l(u + v)) / (l(0) - l(v))`` over u, v >= 0, u + v <= 1; 1 makes it completely asymmetric;
@@ -94,6 +96,7 @@ class Loss(nn.Module, ABC):
         for name in unknown:
             raise NoiseproofError(f"{self.name} has no option {name!r}; {_instead_of(name, type(self))}")
         check_reduction(reduction)
+        check_ignore_index(ignore_index)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
         self.in_place = in_place
 
@@ -200,12 +203,36 @@ def hyperparameter_defaults(loss: type[Loss]) -> dict[str, float]:
     }
 
 
+def known_properties(loss: Loss) -> Properties | None:
+    """Give what is known of a loss at any number of classes that it fits; None if it fits none of these."""
+    # a correction by a matrix fits its own number only
+    for num_classes in (10, 100, *range(2, 102), 1000):
+        try:
+            return loss.properties(num_classes)
+        except NoiseproofError:
+            continue
+    return None
+
+
 def check_part(part: Loss, whole: Loss) -> None:
     """Raise `NoiseproofError` if a loss within another would weigh labels, or leave them out, on its own."""
     for name in ("ignore_index", "weight", "in_place"):
         own = getattr(part, name)
         if not (_same(own, DEFAULTS[name]) or _same(own, getattr(whole, name))):
             raise NoiseproofError(f"give {name} to the whole loss, not to {part} within it")
+
+
+def in_place_of_a_loss(given: object) -> str:
+    """Say what stands where a `Loss` should, and how it becomes one, for an error.
+
+    >>> in_place_of_a_loss("nce")
+    "the text 'nce'; losses.parse('nce') reads it"
+    """
+    if isinstance(given, str):
+        return f"the text {shown(given)}; losses.parse({shown(given)}) reads it"
+    if isinstance(given, type) and issubclass(given, Loss):
+        return f"the class {given.__name__}; {given.__name__}() makes a loss"
+    return type(given).__name__
 
 
 def _same(own: object, other: object) -> bool:
@@ -237,6 +264,9 @@ def number_text(value: float) -> str:
 
 
 def check_hyperparameter(loss: str, name: str, value: float, *, expected: str, valid: bool) -> None:
-    """Raise `NoiseproofError` unless ``valid``; NaN and infinities are never valid."""
+    """Raise `NoiseproofError` unless ``valid``; NaN, infinities and tensors are never valid."""
+    if isinstance(value, Tensor):
+        given = f"got a {type(value).__name__} {tuple(value.shape)}; it is not learned"
+        raise NoiseproofError(f"{name} of {loss} must be {expected}, {given}")
     if isinstance(value, bool) or not (abs(value) < float("inf")) or not valid:
         raise NoiseproofError(f"{name} of {loss} must be {expected}, got {value!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Literal, get_args
 
 import torch
@@ -18,6 +19,12 @@ def check_reduction(reduction: str) -> None:
     """Raise `NoiseproofError` unless ``reduction`` is one of none, mean, sum."""
     if reduction not in REDUCTIONS:
         raise NoiseproofError(f"unknown reduction {reduction!r}; {did_you_mean(str(reduction), REDUCTIONS)}")
+
+
+def check_ignore_index(ignore_index: int) -> None:
+    """Raise `NoiseproofError` unless ``ignore_index`` is a whole number."""
+    if not isinstance(ignore_index, Integral) or isinstance(ignore_index, bool):
+        raise NoiseproofError(f"ignore_index must be a whole number, such as -100, got {ignore_index!r}")
 
 
 def check_tensors(logits: Tensor, target: Tensor) -> None:

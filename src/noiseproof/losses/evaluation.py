@@ -15,6 +15,7 @@ from torch import Tensor
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses.checks import (
     Reduction,
+    check_ignore_index,
     check_labels,
     check_probabilities,
     check_reduction,
@@ -54,10 +55,11 @@ DEFAULTS: Options = {"reduction": "mean", "ignore_index": -100, "weight": None, 
 
 
 def evaluate(formula: Formula, logits: Tensor, target: Tensor, **options: Unpack[Options]) -> Tensor:
-    """Do as `evaluate_checked`, with class weights that nobody has looked at yet."""
+    """Do as `evaluate_checked`, with class weights and an ignored label that nobody has looked at yet."""
     weight = options.get("weight")
     if weight is not None:
         check_weight(weight)
+    check_ignore_index(options.get("ignore_index", DEFAULTS["ignore_index"]))
     return evaluate_checked(formula, logits, target, **options)
 
 
@@ -80,7 +82,7 @@ def evaluate_checked(
     check_tensors(logits, target)
     check_reduction(reduction)
     if target.is_floating_point():
-        result = _against_probabilities(formula, logits, target, reduction, weight)
+        result = _against_probabilities(formula, logits, target, reduction, ignore_index, weight)
     else:
         result = _against_labels(formula, logits, target, reduction, ignore_index, weight, in_place)
     return result if result.dtype is logits.dtype else result.to(_result_dtype(logits))
@@ -210,9 +212,18 @@ def rows_of(table: Tensor, labels: Tensor) -> Tensor:
 
 
 def _against_probabilities(
-    formula: Formula, logits: Tensor, target: Tensor, reduction: Reduction, weight: Tensor | None
+    formula: Formula,
+    logits: Tensor,
+    target: Tensor,
+    reduction: Reduction,
+    ignore_index: int,
+    weight: Tensor | None,
 ) -> Tensor:
     check_probabilities(logits, target)
+    if ignore_index >= 0:  # as for F.cross_entropy: a negative one names no class
+        raise NoiseproofError(
+            f"ignore_index belongs to class indices; got {ignore_index} with a target of probabilities"
+        )
     if weight is not None:
         raise NoiseproofError(
             "class weights belong to class indices; got them with a target of probabilities"

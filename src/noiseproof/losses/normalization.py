@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Unpack
 
+import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties, check_part
+from noiseproof.losses.base import Loss, Properties, check_part, in_place_of_a_loss, known_properties
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 
@@ -17,7 +19,7 @@ class NormalizedLoss(Loss):
 
     Args:
         loss: the `Loss` to normalize. Its values must be non-negative, and not all zero, for every
-            class; its own ``reduction`` is not used.
+            class, so a loss that is known to fall below 0 is refused; its own ``reduction`` is not used.
         options: reduction, ignore_index, weight; see `Loss`.
 
     Ma et al., ICML 2020; study eq. 5. NCE, NFL, NMAE and NRCE are this, with cheaper closed forms.
@@ -70,10 +72,19 @@ class NormalizedLoss(Loss):
         return values / values.sum(-1, keepdim=True)
 
     def properties(self, num_classes: int) -> Properties:
-        """Keep the kind; sum to 1; scale the bounds where the loss's own sum is a constant."""
+        """Keep the kind; sum to 1; scale the bounds where the loss's own sum is a constant.
+
+        Else, of a function of p_y alone that falls, and is convex or concave, they are exact too.
+        """
         inner = self.loss.properties(num_classes)
         scale = inner.class_sum
-        lower, upper = (0.0, 1.0) if scale is None else (inner.lower / scale, inner.upper / scale)
+        if scale is None:
+            formula = self.loss.formula()
+            lower, upper = 0.0, 1.0
+            if isinstance(formula, OnLabel):
+                lower, upper = _share_bounds(formula, num_classes, bounded=math.isfinite(inner.upper))
+        else:
+            lower, upper = inner.lower / scale, inner.upper / scale
         # divided by a constant, it stays what it was
         asymmetry = None if scale is None else inner.asymmetry
         return Properties(inner.kind, lower=lower, upper=upper, class_sum=1.0, asymmetry=asymmetry)
@@ -95,10 +106,45 @@ class NormalizedLoss(Loss):
 
 def _check_normalizable(loss: Any) -> None:
     if not isinstance(loss, Loss):
-        raise NoiseproofError(
-            f"only a noiseproof.losses.Loss can be evaluated for every class, got {type(loss).__name__}; "
-            "subclass Loss and give per_sample"
-        )
+        raise NoiseproofError(f"only a noiseproof Loss can be normalized, got {in_place_of_a_loss(loss)}")
     # NMAE's and NRCE's own sum is 1 already; normalizing twice would change nothing but the cost
     if isinstance(loss, NormalizedLoss):
         raise NoiseproofError(f"{loss} is normalized already")
+    known = known_properties(loss)
+    if known is not None and known.lower < 0:
+        raise NoiseproofError(
+            f"only a loss that is nowhere negative can be normalized, but {loss} may fall to {known.lower:g}:"
+            " its sum over the classes, which is divided by, might vanish"
+        )
+
+
+GRID = 1000
+
+LEAST_LOG_P = -1e300
+"""In place of minus infinity, which 0 times would be no number."""
+
+
+def _share_bounds(formula: OnLabel, num_classes: int, *, bounded: bool) -> tuple[float, float]:
+    """Give the infimum and supremum of ``h(p_y) / sum_k h(p_k)``.
+
+    Of an h that falls both are where the label's class is certain, and where it is impossible and the others
+    have the least sum they can: all alike if h is convex, one of them certain if it is concave. Of any other
+    h these bounds are 0 and 1.
+    """
+    p = torch.linspace(0, 1, GRID + 1, dtype=torch.float64)
+    level = formula.value(p.log().clamp(min=LEAST_LOG_P))
+    greatest, least = level[0].item(), level[-1].item()
+    falls = bool((level.diff() <= 0).all()) and least >= 0
+    if not falls or greatest == least:
+        return 0.0, 1.0
+    others = num_classes - 1
+    if not bounded:
+        return 0.0, 1.0
+    lower = least / (least + others * greatest)
+    bend, slack = level.diff(n=2), 1e-12 * greatest
+    if bool((bend >= -slack).all()):
+        alike = formula.value(torch.tensor(1 / others, dtype=torch.float64).log()).item()
+        return lower, greatest / (greatest + others * alike)
+    if bool((bend <= slack).all()):
+        return lower, greatest / (least + others * greatest)
+    return lower, 1.0

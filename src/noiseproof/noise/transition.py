@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from noiseproof.errors import NoiseproofError
+from noiseproof.errors import NoiseproofError, shown
 
 Matrix = NDArray[np.float64]
 
@@ -72,6 +72,11 @@ def check_transition_matrix(matrix: ArrayLike) -> Matrix:
     Traceback (most recent call last):
     noiseproof.errors.NoiseproofError: row 0 of the transition matrix sums to 1.1, not 1; is it transposed?
     """
+    if isinstance(matrix, str):
+        raise NoiseproofError(
+            f"a transition matrix must be a square array of numbers, got the text {shown(matrix)};"
+            " noise.parse(text).transition_matrix(num_classes, class_map) makes one"
+        )
     try:
         checked = np.asarray(matrix, dtype=np.float64)
     except (TypeError, ValueError, ArithmeticError, RuntimeError) as error:

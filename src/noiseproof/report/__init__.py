@@ -1,7 +1,7 @@
 """Reports: tables, figures and claims, all pure functions of records."""
 
-from noiseproof.report.claims import CLAIMS, Claim, Verdict
-from noiseproof.report.comparison import Comparison, compare, nearest
+from noiseproof.report.claims import CLAIMS, Claim, Judged, Verdict
+from noiseproof.report.comparison import Column, Comparison, compare, nearest
 from noiseproof.report.figures import figures
 from noiseproof.report.results import (
     Cell,
@@ -11,14 +11,17 @@ from noiseproof.report.results import (
     published,
     published_beside,
 )
-from noiseproof.report.tables import Table, table
+from noiseproof.report.tables import Entry, Table, table
 from noiseproof.report.writing import Report, load_results, write_report
 
 __all__ = [
     "CLAIMS",
     "Cell",
     "Claim",
+    "Column",
     "Comparison",
+    "Entry",
+    "Judged",
     "MissingResultError",
     "Report",
     "Results",

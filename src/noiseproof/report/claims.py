@@ -1,7 +1,10 @@
 """The study's claims as functions of results: each holds, fails, or has not enough data, with its figures.
 
 They are asked of our records and of the study's own tables alike, so that a claim which its own numbers
-do not bear out is visible. What counts as a fall, as near, as a peak stands below, once for all results.
+do not bear out is visible. What counts as a fall, as near, as high stands below, once for all results.
+
+They are about the study's eight losses, at noise rates in its range. Whatever other losses and rates a study
+of one's own has, no claim holds or fails for them.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from noiseproof.report.results import TIE, Curve, MissingResultError, Results
 
@@ -20,6 +23,12 @@ FALL = 1.0
 
 NEAR = 5.0
 """Points within which accuracies count as similar, or as near the best."""
+
+HIGH = 50.0
+"""Percent from which on accuracies that are near the best count as high: half of the test samples are right.
+
+The study calls 80.69 and more high, on CIFAR-10; on CIFAR-100 the best of its losses reach 65 at that noise.
+"""
 
 SMOOTHED = 5
 """Epochs that a curve is averaged over before its peak is sought, or a lucky epoch would be the peak."""
@@ -30,6 +39,10 @@ SYMMETRIC, ASYMMETRIC = "symmetric", "asymmetric"
 NORMALIZED_FORM = {"CE": "NCE", "FL": "NFL"}
 MAE_PAIRS = ("NFL+MAE", "NCE+MAE")
 RCE_PAIRS = ("NFL+RCE", "NCE+RCE")
+LOSSES = (*NORMALIZED_FORM, *NORMALIZED_FORM.values(), *MAE_PAIRS, *RCE_PAIRS)
+
+RANGE = {SYMMETRIC: (0.2, 0.8), ASYMMETRIC: (0.1, 0.4)}
+"""The lowest and the highest noise rate of the study."""
 
 NOT_ASKED = "The study's claims are about symmetric and asymmetric noise, of which there is none here."
 
@@ -61,6 +74,14 @@ class Claim:
         return Verdict("holds" if holds else "fails", evidence)
 
 
+class Judged(NamedTuple):
+    """A claim, with what our results and what the study's own say of it."""
+
+    claim: Claim
+    ours: Verdict
+    study: Verdict
+
+
 CLAIMS: list[Claim] = []
 """Every claim, in the order in which the study makes them."""
 
@@ -85,10 +106,7 @@ def overfitting(results: Results) -> tuple[bool, str]:
 @claim("3.1", "CE and FL begin to overfit about half-way through training")
 def overfitting_begins_half_way(results: Results) -> tuple[bool, str]:
     """The smoothed curve peaks between 0.3 and 0.7 of the epochs, at every symmetric rate."""
-    peaks = {
-        loss: [_peak(curve) / len(curve) for curve in _curves(results, loss, SYMMETRIC)]
-        for loss in NORMALIZED_FORM
-    }
+    peaks = {loss: [_peak(curve) for curve in _curves(results, loss, SYMMETRIC)] for loss in NORMALIZED_FORM}
     return (
         all(0.3 <= peak <= 0.7 for row in peaks.values() for peak in row),
         _by_rate("peak at this fraction of the epochs", peaks),
@@ -123,13 +141,12 @@ def normalized_underfit_asymmetric(results: Results) -> tuple[bool, str]:
 
 @claim("3.2", "All four APL losses converge to high accuracies at symmetric 0.2")
 def apl_converge_at_low_noise(results: Results) -> tuple[bool, str]:
-    """Each is within NEAR of the best loss at that rate."""
-    at = {loss: results.accuracy(loss, SYMMETRIC, 0.2) for loss in results.losses}
-    pairs = {loss: results.accuracy(loss, SYMMETRIC, 0.2) for loss in MAE_PAIRS + RCE_PAIRS}
+    """Each reaches HIGH, and is within NEAR of the best loss at that rate."""
+    at = {loss: results.accuracy(loss, SYMMETRIC, 0.2) for loss in LOSSES}
     best = max(at.values())
     return (
-        all(best - accuracy <= NEAR for accuracy in pairs.values()),
-        f"best {best:.2f}; " + ", ".join(f"{loss} {accuracy:.2f}" for loss, accuracy in pairs.items()),
+        all(at[loss] >= max(HIGH, best - NEAR) for loss in MAE_PAIRS + RCE_PAIRS),
+        f"best {best:.2f}; " + ", ".join(f"{loss} {at[loss]:.2f}" for loss in MAE_PAIRS + RCE_PAIRS),
     )
 
 
@@ -141,10 +158,10 @@ def rce_pairs_degrade_more(results: Results) -> tuple[bool, str]:
     return holds, "points lost: " + ", ".join(f"{loss} {value:.2f}" for loss, value in lost.items())
 
 
-@claim("3.2", "The MAE pairs beat CE and the normalized losses at every symmetric rate")
+@claim("3.2", "The MAE pairs beat CE and its normalized form, NCE, at every symmetric rate")
 def mae_pairs_beat_ce(results: Results) -> tuple[bool, str]:
-    """Both are more accurate than CE, NCE and NFL."""
-    rows = {loss: _accuracies(results, loss, SYMMETRIC) for loss in (*MAE_PAIRS, "CE", "NCE", "NFL")}
+    """Both are more accurate than both."""
+    rows = {loss: _accuracies(results, loss, SYMMETRIC) for loss in (*MAE_PAIRS, "CE", "NCE")}
     columns = list(zip(*rows.values(), strict=True))
     return all(min(column[:2]) > max(column[2:]) for column in columns), _by_rate("accuracy", rows)
 
@@ -153,7 +170,7 @@ def mae_pairs_beat_ce(results: Results) -> tuple[bool, str]:
 def apl_similar_below_asymmetric_04(results: Results) -> tuple[bool, str]:
     """The four lie within NEAR of each other."""
     rates = [rate for rate in _rates(results, ASYMMETRIC) if rate < 0.4]
-    spreads = []
+    spreads = []  # of one rate at least, for there are two up to 0.4
     for rate in rates:
         accuracies = [results.accuracy(loss, ASYMMETRIC, rate) for loss in MAE_PAIRS + RCE_PAIRS]
         spreads.append(max(accuracies) - min(accuracies))
@@ -186,9 +203,9 @@ def ce_and_fl_lead_asymmetric(results: Results) -> tuple[bool, str]:
 
 @claim("Table 2", "As asymmetric noise grows, the MAE pairs lose less than CE and FL")
 def mae_pairs_lose_least(results: Results) -> tuple[bool, str]:
-    """From the lowest to the highest rate each MAE pair loses less than both; all are ranked."""
+    """From the lowest to the highest rate each MAE pair loses less than both; all eight are ranked."""
     lost = {loss: _lost(results, loss, ASYMMETRIC) for loss in (*MAE_PAIRS, *NORMALIZED_FORM)}
-    for other in results.losses:
+    for other in LOSSES:
         with suppress(MissingResultError):  # no part of the claim, only of the ranking
             lost[other] = _lost(results, other, ASYMMETRIC)
     holds = max(lost[loss] for loss in MAE_PAIRS) < min(lost[loss] for loss in NORMALIZED_FORM)
@@ -206,17 +223,18 @@ def mae_pairs_overtake_later(results: Results) -> tuple[bool, str]:
     return all(min(column[:2]) > max(column[2:]) for column in columns), _by_rate("accuracy", rows)
 
 
-def judge(results: Results, study: Results) -> tuple[tuple[Claim, Verdict, Verdict], ...]:
+def judge(results: Results, study: Results) -> tuple[Judged, ...]:
     """Ask every claim of ours and of the study's results; none if there is no noise that they are about."""
     if not {SYMMETRIC, ASYMMETRIC}.intersection(results.kinds):
         return ()
-    return tuple((claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
+    return tuple(Judged(claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
 
 
 def _rates(results: Results, kind: str) -> list[float]:
-    rates = results.rates(kind)
+    lowest, highest = RANGE[kind]
+    rates = [rate for rate in results.rates(kind) if lowest <= rate <= highest]
     if len(rates) < 2:
-        raise MissingResultError(f"two or more {kind} rates")
+        raise MissingResultError(f"two or more {kind} rates from {lowest:g} to {highest:g}")
     return rates
 
 
@@ -235,8 +253,10 @@ def _smooth(curve: Curve) -> Curve:
     return tuple(statistics.fmean(curve[i : i + SMOOTHED]) for i in range(len(curve) - SMOOTHED + 1))
 
 
-def _peak(curve: Curve) -> int:
-    return curve.index(max(curve))
+def _peak(smoothed: Curve) -> float:
+    """Where a smoothed curve is highest, as a fraction of the epochs: the middle of those averaged there."""
+    epochs = len(smoothed) + SMOOTHED - 1
+    return (smoothed.index(max(smoothed)) + (SMOOTHED + 1) / 2) / epochs
 
 
 def _falls(results: Results, loss: str, kind: str) -> list[float]:
@@ -244,8 +264,8 @@ def _falls(results: Results, loss: str, kind: str) -> list[float]:
 
 
 def _lost(results: Results, loss: str, kind: str) -> float:
-    accuracies = _accuracies(results, loss, kind)
-    return accuracies[0] - accuracies[-1]
+    lowest, *_, highest = _rates(results, kind)
+    return results.accuracy(loss, kind, lowest) - results.accuracy(loss, kind, highest)
 
 
 def _ascending(values: list[float]) -> bool:
@@ -265,7 +285,7 @@ def _normalized_are_lower(results: Results, kind: str) -> tuple[bool, str]:
 def _lead(results: Results, leaders: tuple[str, ...], kind: str) -> tuple[bool, str]:
     holds, found = True, []
     for rate in _rates(results, kind):
-        at = {loss: results.accuracy(loss, kind, rate) for loss in (*results.losses, *leaders)}
+        at = {loss: results.accuracy(loss, kind, rate) for loss in LOSSES}
         ranked = sorted(at, key=lambda loss: -at[loss])
         top = ranked[: len(leaders)]
         holds &= min(at[loss] for loss in leaders) >= at[top[-1]] - TIE

@@ -64,8 +64,9 @@ class Comparison:
 
     @property
     def mean_absolute_difference(self) -> float:
-        """Over all cells, in points of accuracy."""
-        return statistics.fmean(abs(o - s) for column in self.columns for _, o, s in column.cells)
+        """Over all cells, in points of accuracy; NaN if there are none."""
+        differences = [abs(o - s) for column in self.columns for _, o, s in column.cells]
+        return statistics.fmean(differences) if differences else math.nan
 
     @property
     def mean_rank_correlation(self) -> float | None:
@@ -101,7 +102,7 @@ def to_markdown(comparison: Comparison) -> str:
     lines = [
         "## Beside what was published",
         "",
-        f"{comparison.num_cells} cells are in both. Mean absolute difference:"
+        f"Cells that are in both: {comparison.num_cells}. Mean absolute difference:"
         f" {comparison.mean_absolute_difference:.2f} points; rank correlation over the losses, mean of the"
         f" columns: {_number(rank)}. Published: {comparison.citation}.",
         "",

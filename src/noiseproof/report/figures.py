@@ -19,7 +19,7 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 """Okabe and Ito's palette: distinct to colour-blind eyes too."""
 
 DASHES = ("-", "--", "-.", ":")
-"""By the order of the losses, so that curves are told apart in black and white."""
+"""By the order of the losses: curves are told apart in black and white too, and 32 of them in colour."""
 
 FORMATS: tuple[Literal["png", "svg"], ...] = ("png", "svg")
 
@@ -46,7 +46,9 @@ def figures(results: Results) -> Iterator[tuple[str, Figure]]:
 
 def _memorize(results: Results, kind: str) -> bool:
     """Whether there are wrong labels of this kind, known as such."""
-    return any(any(cell.memorized) for (_, setting), cell in results.cells.items() if setting.kind == kind)
+    return any(
+        cell.by_epoch("memorized") for (_, setting), cell in results.cells.items() if setting.kind == kind
+    )
 
 
 def curves_by_setting(results: Results, losses: Sequence[str], kind: str, measure: Measure) -> Figure:
@@ -63,8 +65,10 @@ def curves_by_setting(results: Results, losses: Sequence[str], kind: str, measur
         for i, loss in enumerate(losses):
             cell = results.cells.get((loss, setting))
             drawn = () if cell is None else cell.by_epoch(measure)
-            if any(drawn):
-                handles[loss] = _draw(panel, drawn, COLOURS[i % len(COLOURS)], DASHES[i // 2 % len(DASHES)])
+            if drawn:
+                colour = COLOURS[i % len(COLOURS)]
+                dashes = DASHES[(i // 2 + i // len(COLOURS)) % len(DASHES)]
+                handles[loss] = _draw(panel, drawn, colour, dashes)
         panel.set_title(_title(setting), fontsize=9)
         panel.set_xlim(1, max(results.epochs, 2))
         panel.grid(alpha=0.25, linewidth=0.6)

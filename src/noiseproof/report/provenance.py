@@ -16,7 +16,7 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
         "files": [FILES[r.data.canonical] for r in records],
         "network": [r.config.model.model_dump_json() for r in records],
         "recipe": [r.config.recipe.model_dump_json() for r in records],
-        "device": [f"{r.provenance.device}, {r.provenance.threads} threads" for r in records],
+        "device": [f"{r.provenance.device}, {_number(r.provenance.threads, 'thread')}" for r in records],
         "precision": [r.provenance.precision for r in records],
         "code": [
             f"noiseproof {r.provenance.noiseproof}, commit {r.provenance.commit or 'unknown'}"
@@ -30,5 +30,9 @@ def origin(records: Sequence[Record]) -> dict[str, str]:
     }
     seconds = sum(r.provenance.seconds for r in records)
     return {name: "; ".join(dict.fromkeys(values)) for name, values in facts.items()} | {
-        "training": f"{len(records)} runs, {seconds:.0f} s in all"
+        "training": f"{_number(len(records), 'run')}, {seconds:.0f} s in all"
     }
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

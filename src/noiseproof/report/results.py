@@ -47,8 +47,9 @@ class Cell:
     published_std: float | None = None
 
     def by_epoch(self, measure: Measure) -> tuple[Curve, ...]:
-        """Curves of a measure, one for each run; none if they are not known."""
-        return self.curves if measure == "test" else self.memorized
+        """Curves of a measure, one for each run of which it is known."""
+        every = self.curves if measure == "test" else self.memorized
+        return tuple(curve for curve in every if curve)
 
     @property
     def mean(self) -> float:
@@ -103,19 +104,19 @@ class Results:
 
     def cell(self, loss: str, kind: str, rate: float) -> Cell:
         """Give a cell; raises `MissingResultError` if no run of it is finished."""
-        try:
-            return self.cells[loss, noise.Noise(kind, rate)]
-        except KeyError:
-            raise MissingResultError(f"{loss} under {noise.Noise(kind, rate)}") from None
+        found = self.cells.get((loss, noise.Noise(kind, rate)))
+        if found is None or not found.accuracies:
+            raise MissingResultError(f"{loss} under {noise.Noise(kind, rate)}")
+        return found
 
     def accuracy(self, loss: str, kind: str, rate: float) -> float:
         """Mean final test accuracy in percent; raises `MissingResultError`."""
         return self.cell(loss, kind, rate).mean
 
     def curve(self, loss: str, kind: str, rate: float) -> Curve:
-        """Mean test accuracy in percent by epoch; raises `MissingResultError`."""
+        """Mean test accuracy in percent by epoch; raises `MissingResultError`, also if lengths differ."""
         curves = self.cell(loss, kind, rate).curves
-        if not curves:
+        if len({len(curve) for curve in curves}) != 1:
             raise MissingResultError(f"accuracy by epoch of {loss} under {noise.Noise(kind, rate)}")
         return mean_curve(curves)
 
@@ -130,10 +131,18 @@ def mean_curve(curves: Sequence[Curve]) -> Curve:
 
 
 def from_records(records: Iterable[Record], plan: Study | None = None) -> Results:
-    """Collect records; ``plan`` says which rows, columns and seeds there should be."""
+    """Collect records; ``plan`` says which rows, columns and seeds there should be.
+
+    Raises `MissingResultError` if there is neither, `NoiseproofError` for records of different studies.
+    """
     found = list(records)
     if not found and plan is None:
         raise MissingResultError("no finished run")
+    for record in found:
+        if differences := found[0].config.differences(record.config):
+            raise NoiseproofError(
+                f"the records are of different studies ({'; '.join(differences)}); expected those of one"
+            )
     configs = [*(plan.runs() if plan else ()), *(record.config for record in found)]
     rows = dict.fromkeys(losses.parse(config.loss).label for config in configs)
     columns = dict.fromkeys(noise.parse(config.noise) for config in configs)

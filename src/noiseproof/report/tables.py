@@ -15,9 +15,15 @@ CAPTIONS = {
     "none": "clean labels",
     "instance": "instance-dependent label noise",
     "human": "labels that people gave",
-    "given": "its labels as they are given",
+    "given": "labels as they are given",
 }
 """What the kinds of noise are called, where not by their own name."""
+
+LATEX = str.maketrans(
+    {sign: rf"\{sign}" for sign in "%_&#${}"}
+    | {"±": r"$\pm$", "\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+)
+"""What LaTeX would read as something else."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +75,12 @@ class Table:
         if there + unfit < planned:
             notes.append(f"Missing: {planned - there - unfit} of {planned} runs.")
         if unfit:
-            notes.append(f"Out of memory: {unfit} runs, in no mean.")
+            notes.append(f"Out of memory: {unfit} run{'' if unfit == 1 else 's'}, in no mean.")
         diverged = sum(entry.diverged for entry in entries)
         if diverged:
-            notes.append(f"Diverged (a loss that was not finite): {diverged} runs.")
+            notes.append(
+                f"Diverged (a loss that was not finite): {diverged} run{'' if diverged == 1 else 's'}."
+            )
         if self.has_unverified:
             notes.append(
                 "The clean labels are not known: what was memorized cannot be said, and the test labels are"
@@ -88,7 +96,7 @@ def table(results: Results, kind: str, *, name: str, study: Results | None = Non
     columns = [_column(results, setting, comparable) for setting in settings]
     return Table(
         name=name,
-        caption=f"{results.data} with {_labels(results.data, kind)}, {results.length}",
+        caption=f"{results.data} with {labels(results.data, kind)}, {results.length}",
         losses=results.losses,
         settings=tuple(settings),
         entries=tuple(zip(*columns, strict=True)),
@@ -155,7 +163,12 @@ def entry_text(table: Table, entry: Entry) -> str:
     return text if entry.study is None else f"{text} ({entry.study:.2f})"
 
 
-def _labels(data: str, kind: str) -> str:
+def labels(data: str, kind: str) -> str:
+    """What the training labels are under a kind of noise, such as ``symmetric label noise``.
+
+    >>> labels("digits", "none"), labels("folder:photos@64", "none")
+    ('clean labels', 'labels as they are')
+    """
     if kind == "none" and ":" in data:  # of data of one's own nobody knows that they are clean
         return "labels as they are"
     return CAPTIONS.get(kind, f"{kind} label noise")
@@ -186,6 +199,4 @@ def _column(results: Results, setting: Noise, study: Results | None) -> list[Ent
 
 
 def _latex(text: str) -> str:
-    for sign, escaped in (("±", r"$\pm$"), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#")):
-        text = text.replace(sign, escaped)
-    return text
+    return text.translate(LATEX)

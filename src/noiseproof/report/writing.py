@@ -8,7 +8,7 @@ from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import csv_text, make_folder, write_atomically
-from noiseproof.report.claims import NOT_ASKED, Claim, Verdict, judge
+from noiseproof.report.claims import NOT_ASKED, Judged, judge
 from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
@@ -30,14 +30,14 @@ class Report:
     folder: Path
     page: Path
     tables: tuple[Table, ...]
-    claims: tuple[tuple[Claim, Verdict, Verdict], ...]
+    claims: tuple[Judged, ...]
 
 
 def write_report(folder: Path | str) -> Report:
     """Rebuild ``folder/report/`` from the records in ``folder/runs/``.
 
     A damaged record is named in a warning and counts as missing. Raises `NoiseproofError` if there are no
-    records, or the folder can't be written to.
+    records, they are of different studies, or the folder can't be written to.
     """
     folder = Path(folder)
     records, plan = _read(folder)
@@ -80,11 +80,12 @@ def _read(folder: Path) -> tuple[list[Record], Study | None]:
     archive = Archive(folder)
     records = list(archive.finished().values())
     if not records:
-        raise NoiseproofError(f"{str(folder)!r} holds no record of a finished run")
+        fault = "holds no record of a finished run" if folder.is_dir() else "is no folder, or not there"
+        raise NoiseproofError(f"{str(folder)!r} {fault}")
     return records, archive.plan()
 
 
-def _claims_csv(judged: Iterable[tuple[Claim, Verdict, Verdict]]) -> str:
+def _claims_csv(judged: Iterable[Judged]) -> str:
     return csv_text(
         ["claim", "ours", "study", "evidence"],
         (
@@ -103,7 +104,7 @@ def _markdown(
     results: Results,
     records: list[Record],
     built: Iterable[Table],
-    judged: Sequence[tuple[Claim, Verdict, Verdict]],
+    judged: Sequence[Judged],
     beside: Comparison | None,
     figure_names: Iterable[str],
 ) -> str:
@@ -117,12 +118,15 @@ def _markdown(
             for claim, ours, study in judged
         ]
     parts.append("\nThe figures behind each verdict are in `claims.csv`.\n" if judged else f"{NOT_ASKED}\n")
-    if beside is not None:
-        both = sum(ours.answer == study.answer == "holds" for _, ours, study in judged)
-        asked = sum(ours.answer != "not enough data" != study.answer for _, ours, study in judged)
+    answers = [(ours.answer, study.answer) for _, ours, study in judged]
+    asked = [both for both in answers if "not enough data" not in both]
+    if asked:
+        agreed = asked.count(("holds", "holds"))
         parts.append(
-            f"Of the {asked} that can be asked of both, {both} hold both here and in the study's tables.\n"
+            f"Of the {len(asked)} that can be asked of both, {agreed} hold both here and in the study's"
+            " tables.\n"
         )
+    if beside is not None:
         parts.append(comparison_markdown(beside))
     parts += [f"![{name}]({name}.png)\n" for name in figure_names]
     parts.append("## Provenance\n")

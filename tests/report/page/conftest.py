@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from noiseproof.report import CLAIMS, Results, compare, from_records, published, published_beside, table
+from noiseproof.report import (
+    CLAIMS,
+    Judged,
+    Results,
+    compare,
+    from_records,
+    published,
+    published_beside,
+    table,
+)
 from noiseproof.report.page import render_page
 from noiseproof.study import Record
 
@@ -54,7 +63,7 @@ def make_page() -> MakePage:
         study = published()
         matching = published_beside(results)
         tables = [table(results, kind, name=f"table_{kind}", study=matching) for kind in results.kinds]
-        judged = [(claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS]
+        judged = [Judged(claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS]
         beside = compare(results, matching) if matching else None
         return render_page(results, records, tables, judged, title=title, beside=beside)
 

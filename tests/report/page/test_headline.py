@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from noiseproof.noise import Noise, parse
-from noiseproof.report import CLAIMS, Cell, Results, Verdict
+from noiseproof.report import CLAIMS, Cell, Judged, Results, Verdict
 from noiseproof.report.page.headline import Finding, findings, lead
 
 
@@ -47,7 +49,7 @@ def test_cross_entropy_that_memorized_least_is_not_set_beside_itself() -> None:
     made = results({("CE", "given"): cell(80.0, 4.28), ("NCE+MAE", "given"): cell(20.0, 9.0)})
     assert findings(made, [])[1] == Finding(
         "4.28 %",
-        "of the wrong labels with the labels as they are given are memorized by CE, the fewest of all losses",
+        "of the wrong labels with labels as they are given are memorized by CE, the fewest of all losses",
     )
 
 
@@ -63,11 +65,13 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
     )
     assert [finding.meaning for finding in findings(made, [])] == [
         "accuracy of MAE, the best under human:random1",
-        "accuracy of MAE, the best with the labels as they are given",
+        "accuracy of MAE, the best with labels as they are given",
         "runs are finished",
     ]
     clean = results({("MAE", "none"): cell(70.0)})
     assert findings(clean, [])[0].meaning == "accuracy of MAE, the best with clean labels"
+    own = replace(clean, data="folder:photos@64")
+    assert findings(own, [])[0].meaning == "accuracy of MAE, the best with labels as they are"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_of_settings_without_a_rate_the_hardest_is_told_of() -> None:
 )
 def test_claims_are_counted_where_they_could_be_asked(answers: list[str], expected: str | None) -> None:
     verdicts = [Verdict(answer, "") for answer in answers]  # type: ignore[arg-type]
-    judged = [(claim, ours, ours) for claim, ours in zip(CLAIMS, verdicts, strict=False)]
+    judged = [Judged(claim, ours, ours) for claim, ours in zip(CLAIMS, verdicts, strict=False)]
     made = findings(results({("CE", "symmetric:0.2"): cell(50)}), judged)
     assert [f.figure for f in made if "claims" in f.meaning] == ([expected] if expected else [])
 
@@ -87,3 +91,10 @@ def test_what_is_missing_is_counted() -> None:
     assert findings(made, [])[-1] == Finding("1 of 6", "runs are finished")
     nothing = Results("digits", 7, ("CE",), (setting,), 1, {})
     assert findings(nothing, []) == (Finding("0 of 1", "runs are finished"),)
+
+
+def test_three_kinds_of_noise_are_told_of_in_their_order() -> None:
+    kinds = ("pairflip", "symmetric", "asymmetric", "instance")
+    made = results({("MAE", f"{kind}:0.4"): cell(50) for kind in kinds})
+    told = [finding.meaning for finding in findings(made, []) if "the best" in finding.meaning]
+    assert told == [f"accuracy of MAE, the best under {kind}:0.4" for kind in kinds[:3]]

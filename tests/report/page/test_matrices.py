@@ -56,9 +56,10 @@ def test_without_a_matrix_that_was_asked_for_there_is_what_was_achieved(
     assert made.achieved == ((50.0, 50.0), (50.0, 50.0))
 
 
-def test_labels_that_nobody_drew_are_one_draw(make_record: MakeRecord) -> None:
-    records = [make_record("ce", "human:worst", seed) for seed in range(3)]
-    assert matrices(records, [parse("human:worst")])[0].draws == 1
+@pytest.mark.parametrize("setting", ["human:worst", "given", "none"])
+def test_labels_that_nobody_drew_are_one_draw(make_record: MakeRecord, setting: str) -> None:
+    records = [make_record("ce", setting, seed) for seed in range(3)]
+    assert matrices(records, [parse(setting)])[0].draws == 1
 
 
 def test_where_clean_labels_are_not_known_nothing_is_said(make_record: MakeRecord) -> None:

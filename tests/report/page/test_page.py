@@ -167,7 +167,7 @@ def test_missing_diverged_and_unfit_runs_are_said(make_record: MakeRecord, make_
         make_record("ce", "symmetric:0.2", 0),
         make_record("ce", "symmetric:0.2", 1, status="diverged"),
         make_record("ce", "symmetric:0.4", 0),
-        make_record("mae", "symmetric:0.2", 0, status="out of memory", test=[0.5]),
+        make_record("mae", "symmetric:0.2", 0, status="out of memory"),
     ]
     text = Page(make_page(records)).text
     assert "CE 60.00 ± 0.00 diverged 60.00 1 of 2 MAE out of memory missing" in text

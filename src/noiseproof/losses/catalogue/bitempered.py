@@ -40,7 +40,7 @@ class BitemperedLogisticLoss(FormulaLoss):
     """
 
     name = "bitempered"
-    title = "bitempered logistic loss"
+    title = "bi-tempered logistic loss"
     equation = "-log_t1 u_y - (1 - sum_k u_k^(2-t1)) / (2 - t1), u_k = exp_t2(z_k - lambda)"
     source = "Amid et al., NeurIPS 2019"
 

@@ -85,7 +85,7 @@ class EpsilonSoftmaxCrossEntropy(EpsilonSoftmaxLoss):
     """
 
     name = "ce_eps"
-    title = "epsilon softmax cross entropy"
+    title = "epsilon-softmax cross entropy"
     equation = "-log p'_y, p' = (p + m e_top) / (m + 1)"
     source = "Wang et al., NeurIPS 2024"
 
@@ -102,7 +102,7 @@ class EpsilonSoftmaxFocalLoss(EpsilonSoftmaxLoss):
     """
 
     name = "fl_eps"
-    title = "epsilon softmax focal loss"
+    title = "epsilon-softmax focal loss"
     equation = "-(1 - p'_y)^gamma log p'_y, p' = (p + m e_top) / (m + 1)"
     source = "Wang et al., NeurIPS 2024"
 

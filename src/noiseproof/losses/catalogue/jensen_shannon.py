@@ -38,7 +38,7 @@ class JensenShannon(ClasswiseLoss):
     """
 
     name = "js"
-    title = "jensen shannon"
+    title = "Jensen-Shannon"
     equation = "(pi KL(q || m) + (1 - pi) KL(p || m)) / -(1 - pi) log(1 - pi), m = pi q + (1 - pi) p"
     source = "Englesson and Azizpour, NeurIPS 2021"
 

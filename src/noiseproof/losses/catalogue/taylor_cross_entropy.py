@@ -41,7 +41,7 @@ class TaylorCrossEntropy(ClasswiseLoss):
     """
 
     name = "tce"
-    title = "taylor cross entropy"
+    title = "Taylor cross entropy"
     equation = "sum_{i=1..t} (1 - p_y)^i / i"
     source = "Feng et al., IJCAI 2020"
 

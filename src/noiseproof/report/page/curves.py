@@ -64,7 +64,7 @@ def panels(results: Results, measure: Measure) -> tuple[Panel, ...]:
     drawn = []
     for place, setting in enumerate(results.noises):
         curves = {i: _curves(results, loss, setting, measure) for i, loss in enumerate(results.losses)}
-        lines = tuple(line(i, several, every) for i, several in curves.items() if any(several))
+        lines = tuple(line(i, several, every) for i, several in curves.items() if several)
         if lines:
             drawn.append(_panel(place, str(setting), lines, max(results.epochs, 2)))
     return tuple(drawn)
@@ -75,7 +75,7 @@ def thinning(results: Results) -> int:
     lengths = [
         len(several[0])
         for cell in results.cells.values()
-        for several in (cell.curves, cell.memorized)
+        for several in (cell.by_epoch("test"), cell.by_epoch("memorized"))
         if several
     ]
     points = max(FEWEST_POINTS, MOST_POINTS // max(len(lengths), 1))

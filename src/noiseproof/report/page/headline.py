@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from noiseproof import noise
 from noiseproof.noise import Noise
-from noiseproof.report.claims import Claim, Verdict
+from noiseproof.report.claims import Judged
 from noiseproof.report.results import Results, mean_curve
+from noiseproof.report.tables import labels
 
 BASELINE = "CE"
 """The loss that everybody uses, which others are set beside."""
@@ -36,7 +37,7 @@ def lead(results: Results) -> str:
     )
 
 
-def findings(results: Results, judged: Sequence[tuple[Claim, Verdict, Verdict]]) -> tuple[Finding, ...]:
+def findings(results: Results, judged: Sequence[Judged]) -> tuple[Finding, ...]:
     """Give the best loss under the most noise of each kind, what was memorized, claims and runs."""
     kinds = [kind for kind in results.kinds if kind != "none"][:MOST_KINDS] or results.kinds
     hardest = [setting for kind in kinds if (setting := _hardest(results, kind))]
@@ -72,15 +73,15 @@ def _best(results: Results, setting: Noise) -> Finding:
     means = _means(results, setting)
     best = max(means, key=lambda loss: means[loss])
     beside = f"; {BASELINE} reaches {means[BASELINE]:.2f} %" if BASELINE in means and best != BASELINE else ""
-    return Finding(f"{means[best]:.2f} %", f"accuracy of {best}, the best {_under(setting)}{beside}")
+    return Finding(f"{means[best]:.2f} %", f"accuracy of {best}, the best {_under(results, setting)}{beside}")
 
 
 def _memorized(results: Results, setting: Noise) -> Finding | None:
     cells = {loss: results.cells.get((loss, setting)) for loss in results.losses}
     last = {
-        loss: mean_curve(cell.memorized)[-1]
+        loss: mean_curve(cell.by_epoch("memorized"))[-1]
         for loss, cell in cells.items()
-        if cell is not None and any(cell.memorized)
+        if cell is not None and cell.by_epoch("memorized")
     }
     if BASELINE not in last or len(last) == 1:
         return None
@@ -88,13 +89,14 @@ def _memorized(results: Results, setting: Noise) -> Finding | None:
     others = "the fewest of all losses" if least == BASELINE else f"{last[least]:.2f} % by {least}"
     return Finding(
         f"{last[BASELINE]:.2f} %",
-        f"of the wrong labels {_under(setting)} are memorized by {BASELINE}, {others}",
+        f"of the wrong labels {_under(results, setting)} are memorized by {BASELINE}, {others}",
     )
 
 
-def _under(setting: Noise) -> str:
-    names = {"none": "with clean labels", noise.GIVEN: "with the labels as they are given"}
-    return names.get(setting.kind, f"under {setting}")
+def _under(results: Results, setting: Noise) -> str:
+    if setting.kind in ("none", noise.GIVEN):
+        return f"with {labels(results.data, setting.kind)}"
+    return f"under {setting}"
 
 
 def _number(things: Sequence[object], one: str, many: str) -> str:

@@ -74,7 +74,7 @@ def matrices(records: Sequence[Record], settings: Sequence[Noise]) -> tuple[Matr
     for setting in settings:
         runs = [record for record in records if noise.parse(record.config.noise) == setting]
         draws = {record.config.seed: record for record in runs}
-        if setting.kind in (noise.HUMAN, noise.GIVEN):
+        if setting.kind in ("none", noise.HUMAN, noise.GIVEN):
             draws = {0: runs[0]} if runs else {}  # nobody drew them: they are the same for every seed
         if draws:
             found.append(_matrices(setting, list(draws.values())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from noiseproof import __version__
-from noiseproof.report.claims import NOT_ASKED, Claim, Verdict
+from noiseproof.report.claims import NOT_ASKED, Judged
 from noiseproof.report.comparison import Comparison
 from noiseproof.report.page.curves import panels, thinning
 from noiseproof.report.page.headline import findings, lead
@@ -20,7 +20,7 @@ def render_page(
     results: Results,
     records: Sequence[Record],
     tables: Sequence[Table],
-    judged: Sequence[tuple[Claim, Verdict, Verdict]],
+    judged: Sequence[Judged],
     *,
     title: str = "",
     beside: Comparison | None = None,
