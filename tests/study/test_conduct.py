@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -577,16 +578,16 @@ def test_a_study_goes_from_a_gpu_to_the_cpu(
 def test_the_engine_is_chosen_for_the_steps_that_are_left(
     study: Study, tmp_path: Path, after: After, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine, asked = MODULE.choose_engine, list[int]()
+    engine, asked = MODULE.choose_engine, list[tuple[int, float]]()
 
-    def noted(*arguments: Any, steps_ahead: int, **options: Any) -> Any:
-        asked.append(steps_ahead)
-        return engine(*arguments, steps_ahead=steps_ahead, **options)
+    def noted(*arguments: Any, steps_ahead: int, seconds_ahead: float, **options: Any) -> Any:
+        asked.append((steps_ahead, seconds_ahead))
+        return engine(*arguments, **options)
 
     monkeypatch.setattr(MODULE, "choose_engine", noted)
     conduct(study, tmp_path, interrupted=after(5))
-    conduct(study, tmp_path)
-    assert asked == [6 * STEPS, 6 * (STEPS - 5)]
+    conduct(study, tmp_path, time_budget=1000.0)
+    assert asked == [(6 * STEPS, math.inf), (6 * (STEPS - 5), pytest.approx(1000.0, abs=999.0))]
 
 
 def test_trials_before_the_training_are_told_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -82,6 +83,15 @@ def test_the_budget_counts_from_the_start_and_not_from_the_first_step(clock: Clo
     assert not pace.out_of_time
     clock.now += 10.5  # loading the data
     assert pace.out_of_time
+
+
+def test_what_is_left_of_the_budget(clock: Clock) -> None:
+    pace = Pace(10.0)
+    clock.now += 4.0
+    assert pace.budget_left == 6.0
+    clock.now += 60.0
+    assert pace.budget_left == 0.0
+    assert Pace(None).budget_left == math.inf
 
 
 def test_a_step_that_would_overrun_is_not_begun(clock: Clock) -> None:

@@ -22,11 +22,11 @@ def test_auto_is_a_device_that_is_there() -> None:
 def test_the_device_decides_on_the_engine(
     study: Study, tiny_data: Callable[[int], Dataset], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset, asked = tiny_data(0), list[int]()
+    dataset, asked = tiny_data(0), list[tuple[int, float]]()
 
-    def found(*arguments: object, images_ahead: int, on_trial: OnTrial) -> Plan:
+    def found(*arguments: object, images_ahead: int, seconds_ahead: float, on_trial: OnTrial) -> Plan:
         on_trial(6, Way(compiled=True))
-        asked.append(images_ahead)
+        asked.append((images_ahead, seconds_ahead))
         return Plan(at_once=3, way=Way(compute=torch.bfloat16))
 
     monkeypatch.setattr("noiseproof.study.preparation.plan", found)
@@ -41,8 +41,9 @@ def test_the_device_decides_on_the_engine(
         runs,
         torch.device("cuda"),
         steps_ahead=50,
+        seconds_ahead=540.0,
         on_trial=lambda *trial: tried.append(trial),
     )
     assert tried == [(6, Way(compiled=True))]
     assert (gpu.at_once, gpu.precision) == (3, "bfloat16")
-    assert asked == [50 * 16]  # images in a batch
+    assert asked == [(50 * 16, 540.0)]  # images in a batch

@@ -14,7 +14,7 @@ from noiseproof.data import Dataset
 from noiseproof.models import Model
 from noiseproof.training import ConcurrentTraining, Recipe, Run, Way, plan
 from noiseproof.training import concurrency as module
-from noiseproof.training.concurrency import GAIN, SHARE, Trial, best, measure, next_count
+from noiseproof.training.concurrency import COMPILING_PAYS, GAIN, SHARE, Trial, best, measure, next_count
 
 CPU = torch.device("cpu")
 Speed = Callable[[int], float]
@@ -142,6 +142,29 @@ def test_compiling_is_tried_where_it_may_pay_and_then_other_numbers_of_runs(
     assert (found.at_once, found.way.compiled) == chosen
     assert [count for count, way in asked if not way.compiled] == [1, 2, 4, 8]
     assert [count for count, way in asked if way.compiled] == tried_compiled
+
+
+@pytest.mark.parametrize("network", ["mlp"])
+@pytest.mark.parametrize(("seconds_ahead", "compiled"), [(COMPILING_PAYS, False), (COMPILING_PAYS + 1, True)])
+def test_where_the_time_is_nearly_up_compiling_is_not_tried(
+    dataset: Dataset,
+    model: Model,
+    recipe: Recipe,
+    make_run: Callable[..., Run],
+    seconds_ahead: float,
+    compiled: bool,
+) -> None:
+    found = plan(
+        dataset,
+        model,
+        recipe,
+        [make_run("ce")],
+        CPU,
+        images_ahead=10**9,
+        seconds_ahead=seconds_ahead,
+        try_out=lambda count, way: Trial(count, 2000.0 if way.compiled else 1000.0, count),
+    )
+    assert found.way.compiled == compiled
 
 
 @pytest.mark.parametrize("network", ["mlp"])

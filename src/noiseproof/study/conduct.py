@@ -111,6 +111,7 @@ def conduct(
             [run.spec for run in pending],
             chosen,
             steps_ahead=len(pending) * total_steps - archive.steps_done(run.config.id for run in pending),
+            seconds_ahead=pace.budget_left,
             on_trial=conductor.tell_of_trial,
         )
         queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=engine.at_once)

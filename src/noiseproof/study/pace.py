@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +66,11 @@ class Pace:
     def too_late_to_prepare(self) -> bool:
         """The same of preparing another training first."""
         return self._overrun_by(self._slowest_preparation + self._slowest_turn)
+
+    @property
+    def budget_left(self) -> float:
+        """Seconds of the budget that are left, without end where there is none."""
+        return math.inf if self._ends is None else max(0.0, self._ends - time.monotonic())
 
     def _overrun_by(self, seconds: float) -> bool:
         """Tell whether so many seconds more, and saving then, would overrun the budget."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,12 +57,13 @@ def choose_engine(
     device: torch.device,
     *,
     steps_ahead: int = 0,
+    seconds_ahead: float = math.inf,
     on_trial: OnTrial = lambda *_: None,
 ) -> Engine:
     """Choose the engine: it depends on the device, and on a GPU on what proves quickest in trials there.
 
-    ``steps_ahead``: training steps that are still to be done, each of one run; where they are few, compiling
-    is not tried. ``on_trial`` is told of each trial.
+    ``steps_ahead``: training steps that are still to be done, each of one run; ``seconds_ahead``: how long
+    they may take. Where either is little, compiling is not tried. ``on_trial`` is told of each trial.
     """
     model, recipe = study.model, study.recipe
     if device.type != "cuda":
@@ -70,7 +72,16 @@ def choose_engine(
             largest_stack(model, dataset),
         )
     images_ahead = steps_ahead * recipe.batch_size
-    chosen = plan(dataset, model, recipe, runs, device, images_ahead=images_ahead, on_trial=on_trial)
+    chosen = plan(
+        dataset,
+        model,
+        recipe,
+        runs,
+        device,
+        images_ahead=images_ahead,
+        seconds_ahead=seconds_ahead,
+        on_trial=on_trial,
+    )
     return Engine(
         lambda some: ConcurrentTraining(dataset, model, recipe, some, device, way=chosen.way),
         chosen.at_once,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -90,6 +91,7 @@ def plan(
     device: torch.device,
     *,
     images_ahead: int,
+    seconds_ahead: float = math.inf,
     on_trial: OnTrial = lambda *_: None,
     try_out: TryOut | None = None,
 ) -> Plan:
@@ -98,8 +100,9 @@ def plan(
     Where compiling gains speed, more runs at once are tried again, compiled, or else half as many: its steps
     fill the GPU differently, and the network is not compiled anew. An opaque one is not compiled at all.
 
-    ``images_ahead``: how many training images all runs have still to see. ``on_trial`` is told of each trial,
-    a second or more, compiling a minute; ``try_out`` measures.
+    ``images_ahead``: how many training images all runs have still to see; ``seconds_ahead``: how long they
+    may be trained here. ``on_trial`` is told of each trial, a second or more, compiling a minute; ``try_out``
+    measures.
     """
     memory = _free_memory(device)
 
@@ -117,7 +120,8 @@ def plan(
 
     way = Way.usual(device, opaque=model.opaque)
     chosen = best(with_more([], way))
-    if model.opaque or not 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead:
+    pays = seconds_ahead > COMPILING_PAYS and 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead
+    if model.opaque or not pays:
         return Plan(chosen.runs, way)
     compiled = replace(way, compiled=True)
     first = tried(chosen.runs, compiled)

@@ -145,6 +145,7 @@ class _Tuner(GroupTrainer):
                 [run.spec for run in pending],
                 self.device,
                 steps_ahead=(self.runs_total - self.runs_done) * steps - steps_done,
+                seconds_ahead=self.pace.budget_left,
                 on_trial=self.tell_of_trial,
             )
         waiting = deque(groups(list(pending), under_way, self._engine.at_once))
