@@ -210,7 +210,7 @@ def test_a_diverged_run_is_marked_wherever_it_is_shown(
     ran = cli("run", "tiny.toml", "--set", "recipe.learning_rate=1e30", "--set", "losses=['ce']")
     assert ran.returncode == 0
     out = here / "out" / "tiny"
-    show_run(Archive(out).finished()["ce_symmetric-0.4_seed-0"], out)
+    show_run(Archive(out).finished()["ce_symmetric-0.4_seed-0"], out, None)
     assert "the run diverged: its loss was not finite" in capsys.readouterr().out
     assert "[diverged]" in (out / "report" / "table1.md").read_text()
     assert "[diverged]" in ran.stdout
@@ -231,7 +231,7 @@ def test_a_run_out_of_memory_is_marked_wherever_it_is_shown(
     ran = cli("run", "tiny.toml")
     assert ran.returncode == 0
     out = here / "out" / "tiny"
-    show_run(Archive(out).finished()["ce_symmetric-0.4_seed-0"], out)
+    show_run(Archive(out).finished()["ce_symmetric-0.4_seed-0"], out, None)
     assert "out of memory after 0 epochs: the run does not fit the device" in capsys.readouterr().out
     assert "| CE | out of memory |" in (out / "report" / "table1.md").read_text()
     assert "out of memory" in ran.stdout

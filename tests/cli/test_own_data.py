@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from noiseproof.models import load_network
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -41,6 +43,9 @@ def test_a_folder_of_images_is_trained_on(cli: Run, here: Path, birds: Path) -> 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert "test accuracy" in ran.stdout
     assert "no label was made wrong" in ran.stdout
+    (network,) = (here / "out" / "train").glob("*/networks/*.pt")
+    assert f"network in {network.relative_to(here)}, for noiseproof.models.load_network" in ran.stdout
+    assert load_network(network).class_names == ("jay", "owl")
     assert "wrong labels" not in ran.stdout  # of which nobody knows
     record = record_of(here)
     assert record["config"]["data"] == "folder:birds"

@@ -22,6 +22,7 @@ import noiseproof
 from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
+from noiseproof.models import TrainedNetwork, load_network
 from noiseproof.study import Archive, Outcome, Progress, Study, choose_device, conduct, load_study, trainer
 from noiseproof.study.trainer import Engine
 from noiseproof.training import ConcurrentTraining, OnTrial, StackedTraining, Way
@@ -864,3 +865,67 @@ def test_a_network_of_ones_own_that_was_changed_is_another_configuration(
     source.write_text(source.read_text().replace("nn.Linear", "nn.ReLU(), nn.Linear"))
     with pytest.raises(NoiseproofError, match=r"holds runs of another configuration \(model\.code = "):
         conduct(ours, tmp_path / "out")
+
+
+# ------------------------------------------------------------------------------------------ networks kept
+
+
+def accuracy_of(network: TrainedNetwork, dataset: Dataset) -> float:
+    with torch.no_grad():
+        predicted = network(torch.from_numpy(dataset.test_images)).argmax(1)
+    return float((predicted == torch.from_numpy(dataset.test_labels)).double().mean())
+
+
+def test_networks_are_kept_where_they_are_asked_for_and_are_those_that_were_trained(
+    study: Study, tmp_path: Path, tiny_data: Callable[[int], Dataset]
+) -> None:
+    conduct(study, tmp_path)
+    assert not (tmp_path / "networks").exists()
+    assert conduct(study, tmp_path, keep_networks=True).runs_done == 6  # for no network was there
+    archive, dataset = Archive(tmp_path), tiny_data(0)
+    for run_id, record in archive.finished().items():
+        network = load_network(archive.network(run_id))
+        assert network.class_names == dataset.class_names
+        assert accuracy_of(network, dataset) == pytest.approx(record.test_accuracy)
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_a_gpus_engine_keeps_networks_too(
+    study: Study, tmp_path: Path, tiny_data: Callable[[int], Dataset]
+) -> None:
+    conduct(study, tmp_path, keep_networks=True)
+    archive = Archive(tmp_path)
+    for run_id, record in archive.finished().items():
+        accuracy = accuracy_of(load_network(archive.network(run_id)), tiny_data(0))
+        assert accuracy == pytest.approx(record.test_accuracy)
+
+
+def test_only_a_run_whose_network_is_gone_is_trained_again(
+    study: Study, tmp_path: Path, results: Results, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conduct(study, tmp_path, keep_networks=True)
+    archive = Archive(tmp_path)
+    gone = archive.network(study.runs()[2].id)
+    gone.unlink()
+    steps = counted_steps(monkeypatch)
+    conduct(study, tmp_path, keep_networks=True)
+    assert steps == [1] * STEPS
+    assert gone.is_file()
+    assert_close(results(tmp_path), whole)
+    no_training(monkeypatch)
+    conduct(study, tmp_path, keep_networks=True)
+
+
+def test_a_crash_before_the_record_leaves_no_run_done(
+    study: Study, tmp_path: Path, results: Results, whole: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Archive, "add", crash)
+        with pytest.raises(CrashError):
+            conduct(study, tmp_path, keep_networks=True)
+    assert Archive(tmp_path).finished() == {}
+    conduct(study, tmp_path, keep_networks=True)
+    assert results(tmp_path) == whole

@@ -31,6 +31,7 @@ def conduct_live(
     dataset: Dataset | None = None,
     on: str = "here",
     tensorboard: Path | None = None,
+    keep_networks: bool = False,
 ) -> Outcome:
     """Conduct a study with a live line; Ctrl-C saves and stops it."""
     if on not in PLACES:
@@ -43,7 +44,9 @@ def conduct_live(
     from noiseproof.tracking import TensorBoard
 
     on_epoch: OnEpoch = (lambda *_: None) if tensorboard is None else TensorBoard(tensorboard)
-    conduct_there = conduct_on_ray if on == "ray" else partial(conduct, dataset=dataset)
+    conduct_there = (
+        conduct_on_ray if on == "ray" else partial(conduct, dataset=dataset, keep_networks=keep_networks)
+    )
     with Interruption() as interruption, ProgressDisplay() as display:
         return conduct_there(
             study,

@@ -50,8 +50,8 @@ def show_report(report: Report) -> None:
     console.print(f"[dim]{behind}[/]", highlight=False, soft_wrap=True)
 
 
-def show_run(record: Record, path: Path) -> None:
-    """Print what came of one run."""
+def show_run(record: Record, path: Path, network: Path | None) -> None:
+    """Print what came of one run, and where it is: its record, and its network if there is one."""
     history = record.history
     if record.test_accuracy is None or record.best is None:
         lines = [f"out of memory after {len(history)} epochs: the run does not fit the device"]
@@ -74,7 +74,10 @@ def show_run(record: Record, path: Path) -> None:
         )
     if record.status == "diverged":
         lines.append("the run diverged: its loss was not finite")
-    text = "\n".join([*lines, f"record in {path}"])
+    lines.append(f"record in {path}")
+    if network is not None:
+        lines.append(f"network in {network}, for noiseproof.models.load_network")
+    text = "\n".join(lines)
     _console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 

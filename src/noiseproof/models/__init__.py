@@ -1,9 +1,6 @@
-"""Networks as typed data that builds them. A new one is a schema in its own file and a name here."""
+"""Networks as typed data that builds them. A new one is a schema in its own file and a name in `Model`."""
 
-from typing import Annotated
-
-from pydantic import Field
-
+from noiseproof.models.choice import Model
 from noiseproof.models.cnn import CNN4, CNN8
 from noiseproof.models.factory import Factory
 from noiseproof.models.initialization import build_initialized
@@ -11,9 +8,7 @@ from noiseproof.models.mlp import MLP
 from noiseproof.models.network import Network
 from noiseproof.models.randomness import global_randomness
 from noiseproof.models.resnet import ResNet18, ResNet34
-
-Model = Annotated[MLP | ResNet18 | ResNet34 | CNN4 | CNN8 | Factory, Field(discriminator="name")]
-"""Any network, told apart by its ``name``."""
+from noiseproof.models.trained import NetworkFacts, TrainedNetwork, load_network, save_network
 
 __all__ = [
     "CNN4",
@@ -22,8 +17,12 @@ __all__ = [
     "Factory",
     "Model",
     "Network",
+    "NetworkFacts",
     "ResNet18",
     "ResNet34",
+    "TrainedNetwork",
     "build_initialized",
     "global_randomness",
+    "load_network",
+    "save_network",
 ]

@@ -59,6 +59,7 @@ class Archive:
         self.folder = Path(folder)
         self.runs = self.folder / "runs"
         self.checkpoints = self.folder / "checkpoints"
+        self.networks = self.folder / "networks"
         self.locks = Locks(self.folder / "locks")
         self._seen: dict[Path, tuple[object, Record | None]] = {}
         self._damaged: dict[Path, object] = {}
@@ -131,9 +132,8 @@ class Archive:
 
     def sweep(self) -> None:
         """Remove what dead processes left half written, unless another process is at work here."""
-        halves = [
-            path for folder in (self.folder, self.runs, self.checkpoints) for path in folder.glob(".*.tmp")
-        ]
+        folders = (self.folder, self.runs, self.checkpoints, self.networks)
+        halves = [path for folder in folders for path in folder.glob(".*.tmp")]
         # asked after the listing: whoever comes later has written nothing that is listed
         if self.locks.supported and not any(True for _ in self.locks.others()):
             for path in halves:
@@ -168,6 +168,10 @@ class Archive:
         """Write the record of a finished run, then remove its checkpoint."""
         write_record(record, self.runs / f"{record.config.id}.json")
         self.forget_checkpoint(record.config.id)
+
+    def network(self, run_id: str) -> Path:
+        """Give the place of a run's trained network, whether it is kept there or not."""
+        return self.networks / f"{run_id}.pt"
 
     def forget_checkpoint(self, run_id: str) -> None:
         """Remove the checkpoint of a run, if there is one."""

@@ -12,17 +12,25 @@ import torch
 from noiseproof import noise
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.files import make_folder
+from noiseproof.models import NetworkFacts, save_network
 from noiseproof.study.archive import Archive, Identity
 from noiseproof.study.configuration import RunConfiguration
 from noiseproof.study.group import Group, PendingRun
 from noiseproof.study.labels import check_noises
 from noiseproof.study.pace import Pace
-from noiseproof.study.preparation import check_last_batch, choose_device, choose_engine, load_data
+from noiseproof.study.preparation import (
+    check_last_batch,
+    choose_device,
+    choose_engine,
+    load_data,
+    network_facts,
+)
 from noiseproof.study.provenance import Provenance
 from noiseproof.study.queue import Queue
 from noiseproof.study.study import Study
 from noiseproof.study.trainer import Ended, GroupTrainer, OnEpoch, Progress
-from noiseproof.training import History
+from noiseproof.training import History, Training
 
 LOOK_EVERY = 1.0
 """Seconds between looks at whether another process has finished, or left, what it has under way."""
@@ -50,6 +58,7 @@ def conduct(
     interrupted: Callable[[], bool] = lambda: False,
     on_progress: Callable[[Progress], None] = lambda _: None,
     on_epoch: OnEpoch = lambda *_: None,
+    keep_networks: bool = False,
 ) -> Outcome:
     """Train every run of ``study`` that has no record in ``out`` yet, going on from its checkpoints.
 
@@ -72,6 +81,8 @@ def conduct(
             are quickest there, before runs are prepared there, and now and then while waiting.
         on_epoch: told of each run after each of its epochs, before they are saved: once more, therefore, of
             those that a killed process had not saved.
+        keep_networks: leave each run's trained network in ``networks/``, which
+            `noiseproof.models.load_network` reads; a run that has a record and no network is trained again.
 
     Raises:
         NoiseproofError: before any training, if the device is not there; the data is unusable or not the
@@ -93,8 +104,12 @@ def conduct(
         archive.begin(study, Identity(runs[0], dataset.fingerprint))
         finished = archive.finished()
         # what had no memory may have it now: on another device, or beside fewer others
-        unfit = {run_id: record for run_id, record in finished.items() if record.status == "out of memory"}
-        done = finished.keys() - unfit.keys()
+        undone = {
+            run_id: record
+            for run_id, record in finished.items()
+            if record.status == "out of memory" or (keep_networks and not archive.network(run_id).is_file())
+        }
+        done = finished.keys() - undone.keys()
         archive.clear_checkpoints(done)
 
         pending = [PendingRun(config, dataset, data_dir) for config in runs if config.id not in done]
@@ -104,6 +119,8 @@ def conduct(
         conductor = _Conductor(
             archive, chosen, pace, interrupted, on_progress, on_epoch, runs_total=len(runs)
         )
+        if keep_networks:
+            conductor.network_facts = network_facts(study, dataset)
         conductor.runs_done = len(runs) - len(pending)
         engine = choose_engine(
             study,
@@ -114,7 +131,7 @@ def conduct(
             seconds_ahead=pace.budget_left,
             on_trial=conductor.tell_of_trial,
         )
-        queue = Queue(archive, pending, unfit, total_steps=total_steps, at_once=engine.at_once)
+        queue = Queue(archive, pending, undone, total_steps=total_steps, at_once=engine.at_once)
         while left := queue.runs_left():
             conductor.runs_done = len(runs) - left
             group = queue.take()
@@ -159,6 +176,7 @@ class _Conductor(GroupTrainer):
     ) -> None:
         super().__init__(device, pace, interrupted, on_progress, on_epoch, runs_total=runs_total)
         self.archive = archive
+        self.network_facts: NetworkFacts | None = None  # of networks that are to be kept
 
     def wait(self, elsewhere: int) -> Ended:
         """Wait a moment for runs that others have under way; "finished" is the moment."""
@@ -180,6 +198,14 @@ class _Conductor(GroupTrainer):
             history, seconds = group.checkpoints[0].history, group.checkpoints[0].seconds
         self.archive.add(run.record(history, self._origin(precision, seconds), whole=False))
         self.archive.locks.give_back(run.config.id)
+
+    def _keep_networks(self, group: Group, training: Training) -> None:
+        if self.network_facts is None:
+            return
+        make_folder(self.archive.networks)
+        for run, checkpoint in zip(group.runs, training.checkpoints, strict=True):
+            state = checkpoint.parameters | checkpoint.buffers
+            save_network(self.archive.network(run.config.id), self.network_facts, state)
 
     def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
         self.archive.add(run.record(history, origin))

@@ -11,6 +11,7 @@ import torch
 from noiseproof import data
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
+from noiseproof.models import NetworkFacts
 from noiseproof.study.study import Study
 from noiseproof.study.trainer import Engine
 from noiseproof.training import ConcurrentTraining, OnTrial, Run, StackedTraining, largest_stack, plan
@@ -47,6 +48,17 @@ def check_last_batch(study: Study, dataset: Dataset) -> None:
     raise NoiseproofError(
         f"an epoch of {num_images} images in batches of {size} ends in a single one, on which the network"
         f" {study.model.name!r} cannot be trained ({fault}); {remedy}, and 'mlp' takes one"
+    )
+
+
+def network_facts(study: Study, dataset: Dataset) -> NetworkFacts:
+    """Give what the study's networks need to be used once they are trained."""
+    return NetworkFacts(
+        model=study.model,
+        image_shape=dataset.image_shape,
+        class_names=dataset.class_names,
+        mean=dataset.mean,
+        std=dataset.std,
     )
 
 

@@ -109,6 +109,9 @@ class GroupTrainer(ABC):
             )
         )
 
+    def _keep_networks(self, group: Group, training: Training) -> None:  # noqa: B027  # most are not asked to
+        """Keep what a finished group has learned, before anything says that it is finished."""
+
     @abstractmethod
     def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
         """Keep what came of a run that is finished, and count it."""
@@ -143,6 +146,7 @@ class GroupTrainer(ABC):
             if time.monotonic() - saved > pause and not training.finished:
                 self._save(group, training)
                 saved = time.monotonic()
+        self._keep_networks(group, training)
         for run, history in zip(group.runs, training.histories, strict=True):
             self._keep(run, history, self._origin(training.precision, training.seconds))
         self._tell(group, training)

@@ -38,7 +38,8 @@ def train(
     width: Annotated[int | None, typer.Option(help="Channels of a ResNet's first stage.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides noise, initial weights and batches.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the record; one of its own under out/train by default.")
+        Path | None,
+        typer.Option(help="Folder for record and network; one of its own under out/train by default."),
     ] = None,
     settings: Settings = None,
     device: Device = "auto",
@@ -46,7 +47,7 @@ def train(
     time_budget: TimeBudget = None,
     tensorboard: TensorBoardDir = None,
 ) -> None:
-    """Train one network with one loss under one noise."""
+    """Train one network with one loss under one noise, and keep it: load_network reads it in Python."""
     from noiseproof import noise as label_noise
 
     budget = None if time_budget is None else parse_duration(time_budget)
@@ -70,10 +71,14 @@ def train(
     study = study.pinned()
     (config,) = study.runs()
     folder = out or Path("out") / "train" / f"{config.id}_{config.hash}"
-    outcome = conduct_live(study, folder, device, data_dir, budget, dataset=dataset, tensorboard=tensorboard)
+    outcome = conduct_live(
+        study, folder, device, data_dir, budget, dataset=dataset, tensorboard=tensorboard, keep_networks=True
+    )
     if outcome.ended == "finished":
         from noiseproof.cli.display import show_run
         from noiseproof.study import Archive
 
-        show_run(Archive(folder).finished()[config.id], folder / "runs" / f"{config.id}.json")
+        archive = Archive(folder)
+        record, kept = archive.finished()[config.id], archive.network(config.id)
+        show_run(record, folder / "runs" / f"{config.id}.json", kept if kept.is_file() else None)
     finish(outcome, folder)
