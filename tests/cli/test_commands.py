@@ -280,18 +280,20 @@ def test_train_prints_what_its_record_says(cli: Run, here: Path) -> None:
     assert record["config"]["recipe"]["epochs"] == len(record["history"]["test"]) == 3
     best, noise, history = record["best"], record["noise"], record["history"]
     lines = ran.stdout.splitlines()
-    assert lines[:4] == [
+    network = path.parent.with_name("networks") / f"{path.stem}.pt"
+    assert lines[:5] == [
         f"test accuracy {100 * record['test_accuracy']:.2f} % after epoch 3 (best, for comparison:"
         f" {100 * best['test_accuracy']:.2f} % after epoch {best['epoch']})",
         f"wrong labels: {100 * noise['achieved_rate']:.2f} % of 1437",
         f"of these, {100 * history['memorized'][-1]:.2f} % were memorized and"
         f" {100 * history['recovered'][-1]:.2f} % predicted as what they really are",
         f"record in {path.relative_to(here)}",
+        f"network in {network.relative_to(here)}, for noiseproof.models.load_network",
     ]
-    assert lines[4].startswith("1 of 1 runs done, ")
+    assert lines[5].startswith("1 of 1 runs done, ")
     before = contents(here)
     again = cli(*arguments)
-    assert again.stdout.splitlines()[:4] == lines[:4]
+    assert again.stdout.splitlines()[:5] == lines[:5]
     assert "0 s of training" in again.stdout
     assert contents(here) == before
 

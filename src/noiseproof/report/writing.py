@@ -111,13 +111,17 @@ def _markdown(
     parts = [f"# {results.data}: losses under label noise\n"]
     parts += [to_markdown(each) for each in built]
     parts.append("## Claims of the study\n")
-    if judged:
+    if not judged:
+        parts.append(f"{NOT_ASKED}\n")
+    elif all(ours.answer == "not enough data" for _, ours, _ in judged):
+        parts.append("No claim of the study can be asked of these results; `claims.csv` says why.\n")
+    else:
         parts.append("| claim | ours | study |\n| --- | --- | --- |")
         parts += [
             f"| {claim.statement} ({claim.section}) | {ours.answer} | {study.answer} |"
             for claim, ours, study in judged
         ]
-    parts.append("\nThe figures behind each verdict are in `claims.csv`.\n" if judged else f"{NOT_ASKED}\n")
+        parts.append("\nThe figures behind each verdict are in `claims.csv`.\n")
     answers = [(ours.answer, study.answer) for _, ours, study in judged]
     asked = [both for both in answers if "not enough data" not in both]
     if asked:
