@@ -16,7 +16,7 @@ from noiseproof.certificates.gradients import Gradients, gradients
 from noiseproof.certificates.tolerance import asymmetric_rate, symmetric_rate
 from noiseproof.certificates.values import AnyLoss, Values, values_by_label
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses import Loss, WeightedSum, parse
+from noiseproof.losses import Loss, NothingKnownError, WeightedSum, parse
 from noiseproof.losses.base import Kind
 from noiseproof.losses.formula import OnLabel
 
@@ -209,8 +209,12 @@ def _is_constant(least: Extreme, greatest: Extreme) -> bool:
     return greatest.value - least.value <= CONSTANT * max(1.0, abs(greatest.value))
 
 
-def _kind(loss: Loss, num_classes: int) -> Kind:
+def _kind(loss: Loss, num_classes: int) -> Kind | None:
     """Ask the definition's terms (Definitions 1-2, with the index that they mean: l(f(x), k), k != y)."""
+    try:
+        loss.properties(num_classes)
+    except NothingKnownError:  # then nobody has told its terms either
+        return None
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(64, num_classes, generator=generator, dtype=torch.float64)
     target = torch.randint(num_classes, (64,), generator=generator)

@@ -9,7 +9,7 @@
 
 from noiseproof.losses import functional
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum
-from noiseproof.losses.base import ClasswiseLoss, Loss, Properties
+from noiseproof.losses.base import ClasswiseLoss, Loss, NothingKnownError, Properties
 from noiseproof.losses.catalogue import CATALOGUE
 from noiseproof.losses.catalogue.asymmetric import (
     AsymmetricExponentialLoss,
@@ -40,6 +40,7 @@ from noiseproof.losses.catalogue.symmetric_cross_entropy import SymmetricCrossEn
 from noiseproof.losses.catalogue.taylor_cross_entropy import TaylorCrossEntropy
 from noiseproof.losses.correction import BackwardCorrection, ForwardCorrection
 from noiseproof.losses.normalization import NormalizedLoss
+from noiseproof.losses.own import OwnLoss
 from noiseproof.losses.presets import Preset, find_preset, preset, presets
 from noiseproof.losses.template import Template
 from noiseproof.losses.text import parse
@@ -72,6 +73,8 @@ __all__ = [
     "NormalizedNegativeCrossEntropy",
     "NormalizedNegativeFocalLoss",
     "NormalizedReverseCrossEntropy",
+    "NothingKnownError",
+    "OwnLoss",
     "Preset",
     "Properties",
     "ReverseCrossEntropy",

@@ -22,7 +22,7 @@ def certify(
     from noiseproof import certificates
     from noiseproof.certificates.figure import check_format, draw_gradients
     from noiseproof.cli.display import show_certificate
-    from noiseproof.losses import CATALOGUE
+    from noiseproof.losses import CATALOGUE, NothingKnownError
 
     if figure is not None:
         check_format(figure)
@@ -31,10 +31,13 @@ def certify(
     for one in chosen:
         found.append(certificates.certify(one, classes))
         if not as_json:
-            refuted = certificates.refuted_claims(
-                one.properties(classes), found[-1], tight=type(one) in CATALOGUE.values()
-            )
-            show_certificate(found[-1], refuted)
+            try:
+                claimed = one.properties(classes)
+            except NothingKnownError:
+                show_certificate(found[-1], None)
+                continue
+            tight = type(one) in CATALOGUE.values()
+            show_certificate(found[-1], certificates.refuted_claims(claimed, found[-1], tight=tight))
     if as_json:
         import json
 
