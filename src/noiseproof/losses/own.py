@@ -227,7 +227,7 @@ def check_values(loss: Loss, num_classes: int) -> None:
         raise NoiseproofError(f"{loss} must give one value a sample, (2,) for 2 labels, got {given}")
 
 
-def own_modules(loss: Loss) -> list[str]:
+def own_modules(loss: nn.Module) -> list[str]:
     """Name the modules that a loss, or a loss within it, is from, if they are not ours."""
     return list(dict.fromkeys(part.module for part in loss.modules() if isinstance(part, NamedLoss)))
 

@@ -12,7 +12,7 @@ import torch
 from noiseproof.data import Dataset
 from noiseproof.models import Model
 from noiseproof.training.base import Run
-from noiseproof.training.concurrent import ConcurrentTraining, Way
+from noiseproof.training.concurrent import ConcurrentTraining, Way, is_opaque
 from noiseproof.training.recipe import Recipe
 
 GAIN = 1.05
@@ -107,7 +107,7 @@ def plan(
         on_trial(count, way)
         return (try_out or measured)(count, way)
 
-    way, memory = Way.usual(device, opaque=model.opaque), _free_memory(device)
+    way, memory = Way.usual(device, opaque=is_opaque(model, runs)), _free_memory(device)
     trials: list[Trial] = []
     while (count := next_count(trials, most=len(runs), memory=memory)) is not None:
         trials.append(tried(count, way))

@@ -11,7 +11,12 @@ from noiseproof.cli.options import Classes, parse_loss
 
 
 def certify(
-    loss: Annotated[str, typer.Argument(help="A loss text, such as 'nce+mae', or all for the catalogue.")],
+    loss: Annotated[
+        str,
+        typer.Argument(
+            help="A loss text, such as 'nce+mae' or, of your own, my_losses:MyLoss; or all for the catalogue."
+        ),
+    ],
     classes: Classes = 10,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the gradients into this .png, .svg or .pdf file.")
