@@ -275,3 +275,12 @@ def test_its_code_is_the_hash_of_its_file(here: Path) -> None:
     assert own_code(["my_losses:Power"]).keys() == first.keys()
     assert own_code(["my_losses:Power"]) != first
     assert own_code(["nce + mae"]) == {}
+
+
+def test_it_is_followed_by_vmap_and_the_compiler() -> None:
+    loss = parse("nce + my_losses:squared", reduction="none")
+    expected = loss(LOGITS, TARGET)
+    one_by_one = torch.vmap(parse("nce + my_losses:squared", reduction="sum"))
+    assert_close(one_by_one(LOGITS.unsqueeze(1), TARGET.unsqueeze(1)), expected)
+    fresh = parse("nce + my_losses:squared", reduction="none")
+    assert_close(torch.compile(fresh, backend="eager", fullgraph=True)(LOGITS, TARGET), expected)

@@ -75,6 +75,8 @@ def parse(text: str, **options: Unpack[Options]) -> Loss:
     nce + mae
     >>> parse("2*NFL(gamma=0.5) + 0.5*rce(A=-4)", reduction="none")
     2*nfl(gamma=0.5) + 0.5*rce(A=-4)
+    >>> parse("mae + torch.nn:CrossEntropyLoss(label_smoothing=0.1)")
+    mae + torch.nn:CrossEntropyLoss(label_smoothing=0.1)
     >>> parse("ncee+mae")
     Traceback (most recent call last):
     noiseproof.errors.NoiseproofError: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean 'nce'?
