@@ -14,7 +14,7 @@ PACKAGE = Path(noiseproof.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"files", "schema", "interruption"},
+    {"files", "schema", "interruption", "import_path"},
     {"sealed"},
     {"noise"},
     {"losses", "data", "models"},

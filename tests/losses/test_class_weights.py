@@ -23,6 +23,7 @@ from noiseproof.losses import (
     Loss,
     MeanAbsoluteError,
     NormalizedCrossEntropy,
+    NormalizedFocalLoss,
     NormalizedLoss,
     WeightedSum,
     base,
@@ -281,7 +282,22 @@ def test_an_option_of_a_part_that_the_whole_has_not_is_refused(
 )
 def test_an_option_that_there_is_not_is_refused(option: str, instead: str) -> None:
     with pytest.raises(NoiseproofError, match=re.escape(f"nfl has no option {option!r}; {instead}")):
-        parse("nfl", **{option: 0.1})  # type: ignore[arg-type]
+        NormalizedFocalLoss(**{option: 0.1})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("label_smoothing", "label smoothing is a loss here, 'ls(epsilon=0.1)'"),
+        ("wieght", "did you mean 'weight'?"),
+        ("size_avg", "expected one of 'reduction', 'ignore_index', 'weight', 'in_place'"),
+        ("alpha", "expected one of 'reduction', 'ignore_index', 'weight', 'in_place'"),
+    ],
+)
+def test_an_option_that_a_text_has_not_is_refused(option: str, instead: str) -> None:
+    with pytest.raises(NoiseproofError) as refusal:
+        parse("nce+mae", **{option: 0.1})  # type: ignore[arg-type]
+    assert str(refusal.value) == f"loss 'nce+mae' has no option {option!r}; {instead}"
 
 
 def test_weights_are_no_hyperparameter_and_not_written() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable
 from functools import partial
@@ -410,3 +411,31 @@ def test_a_change_that_fits_nowhere_is_named(changes: dict[str, Any], fault: str
 def test_a_title_that_a_change_may_make_untrue_goes(place: str, value: Any, title: str) -> None:
     assert load_study("smoke", {place: value}).title == title
     assert load_study("smoke", {place: value, "title": "mine"}).title == "mine"
+
+
+def test_a_study_notes_the_code_of_its_losses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "losses_to_note.py"
+    source.write_text("def one(logits, target): return -logits.log_softmax(-1)[range(len(target)), target]\n")
+    monkeypatch.chdir(tmp_path)
+    study = load_study("smoke", {"losses": ["ce", "nce + losses_to_note:one"], "noises": ["none"]})
+    assert study.code == {}
+    pinned = study.pinned()
+    assert pinned.pinned() == pinned
+    assert pinned.code == {"losses_to_note": hashlib.sha256(source.read_bytes()).hexdigest()[:12]}
+    ours, own = pinned.runs()
+    assert (ours.code, own.code) == ({}, pinned.code)
+    assert ours.hash == study.runs()[0].hash
+    assert own.hash != study.runs()[1].hash
+    assert "code" not in ours.model_dump()
+    assert Study.read(pinned.model_dump(mode="json"), where="here") == pinned
+    source.write_text(source.read_text() + "# changed\n")
+    with pytest.raises(NoiseproofError, match="losses_to_note is other code than it was: "):
+        pinned.pinned()
+    assert pinned.runs()[1].differences(study.pinned().runs()[1])
+    assert not pinned.runs()[1].differences(study.pinned().runs()[0])
+
+
+def test_a_loss_that_cannot_be_imported_is_named_when_a_training_begins() -> None:
+    study = load_study("smoke", {"losses": ["nowhere_to_be_found:one"]})
+    with pytest.raises(NoiseproofError, match="there is no module 'nowhere_to_be_found'"):
+        study.pinned()

@@ -20,6 +20,7 @@ from noiseproof.models import Model
 from noiseproof.training import Checkpoint, ConcurrentTraining, Recipe, Run, StackedTraining, Training, Way
 from noiseproof.training import concurrent as module
 from noiseproof.training.checkpoint import load, save
+from noiseproof.training.concurrency import Trial, plan
 
 CPU = torch.device("cpu")
 MakeRun = Callable[..., Run]
@@ -444,3 +445,20 @@ def test_without_graphs_it_is_the_same(make_run: MakeRun, concurrent: Begin) -> 
     run = make_run("ce")
     way = replace(Way.usual(CPU), graphed=False, streams=1)
     assert to_the_end(concurrent([run], way)).histories == to_the_end(concurrent([run])).histories
+
+
+def test_a_loss_of_ones_own_is_in_no_graph(
+    dataset: Dataset, model: Model, recipe: Recipe, make_run: MakeRun
+) -> None:
+    """It may wait for a value, which no graph can."""
+    ours, own = make_run("nce"), make_run("nce + torch.nn:CrossEntropyLoss")
+    for runs, graphed in (([ours], True), ([ours, own], False)):
+        assert ConcurrentTraining(dataset, model, recipe, runs, CPU).way.graphed is graphed
+        ways: list[Way] = []
+
+        def note(count: int, way: Way, ways: list[Way] = ways) -> Trial:
+            ways.append(way)
+            return Trial(count, 1.0, 0)
+
+        plan(dataset, model, recipe, runs, CPU, images_ahead=0, try_out=note)
+        assert {way.graphed for way in ways} == {graphed}

@@ -24,7 +24,7 @@ from noiseproof.certificates.values import (
     values_by_label,
 )
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses import Loss, WeightedSum, parse
+from noiseproof.losses import Loss, NothingKnownError, WeightedSum, parse
 from noiseproof.losses.base import Kind
 from noiseproof.losses.formula import OnLabel
 
@@ -297,8 +297,12 @@ def _least_at_label(values: Values, lower: Extreme) -> bool:
     return at_label <= lower.value + AT_LABEL * max(1.0, abs(lower.value))
 
 
-def _kind(loss: Loss, num_classes: int) -> Kind:
+def _kind(loss: Loss, num_classes: int) -> Kind | None:
     """Ask the definition's terms (Definitions 1-2, with the index that they mean: l(f(x), k), k != y)."""
+    try:
+        loss.properties(num_classes)
+    except NothingKnownError:  # then nobody has told its terms either
+        return None
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(64, num_classes, generator=generator, dtype=torch.float64)
     target = torch.randint(num_classes, (64,), generator=generator)

@@ -104,11 +104,13 @@ def show_losses(num_classes: int) -> None:
     console.print("Combine them as text: 'nce+mae', '2*nfl(gamma=0.5) + 0.5*rce(A=-4)', 'normalized(fl)'.")
 
 
-def show_certificate(certificate: Certificate, refuted: Sequence[str]) -> None:
-    """Print a certificate, and whether it bears out what the loss claims."""
+def show_certificate(certificate: Certificate, refuted: Sequence[str] | None) -> None:
+    """Print a certificate, and whether it bears out what the loss claims; None if it claims nothing."""
     console = _console()
     console.print(str(certificate), highlight=False, markup=False, soft_wrap=True)
     claims = f"[red]not borne out:[/] {escape('; '.join(refuted))}" if refuted else "[green]all borne out[/]"
+    if refuted is None:
+        claims = "none made"
     console.print(f"  {'claims':<20}{claims}", highlight=False, soft_wrap=True)
     console.print()
 

@@ -9,7 +9,7 @@
 
 from noiseproof.losses import functional
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum
-from noiseproof.losses.base import ClasswiseLoss, FormulaLoss, Loss, Properties
+from noiseproof.losses.base import ClasswiseLoss, FormulaLoss, Loss, NothingKnownError, Properties
 from noiseproof.losses.catalogue import CATALOGUE
 from noiseproof.losses.catalogue.asymmetric import (
     AsymmetricExponentialLoss,
@@ -41,6 +41,7 @@ from noiseproof.losses.catalogue.taylor_cross_entropy import TaylorCrossEntropy
 from noiseproof.losses.correction import BackwardCorrection, ForwardCorrection
 from noiseproof.losses.formula import Formula, OnLabel
 from noiseproof.losses.normalization import NormalizedLoss
+from noiseproof.losses.own import OwnLoss
 from noiseproof.losses.presets import Preset, find_preset, preset, presets
 from noiseproof.losses.template import Template
 from noiseproof.losses.text import parse
@@ -75,7 +76,9 @@ __all__ = [
     "NormalizedNegativeCrossEntropy",
     "NormalizedNegativeFocalLoss",
     "NormalizedReverseCrossEntropy",
+    "NothingKnownError",
     "OnLabel",
+    "OwnLoss",
     "Preset",
     "Properties",
     "ReverseCrossEntropy",

@@ -185,7 +185,8 @@ def _check_role(loss: Loss, role: Kind) -> None:
     known = known_properties(loss)
     if known is None:
         raise NoiseproofError(
-            f"{loss} fits no number of classes that was tried; strict=False allows any pair"
+            f"nothing is known of {loss} for any number of classes that was tried;"
+            " strict=False allows any pair"
         )
     fault = f"{known.kind}, not {role}" if known.kind != role else "not robust: normalize it"
     raise NoiseproofError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -45,6 +46,10 @@ class Properties:
         return self.class_sum is not None
 
 
+class NothingKnownError(NoiseproofError):
+    """A loss tells nothing of itself."""
+
+
 class Loss(nn.Module, ABC):
     """A loss on logits and class indices, a drop-in for `torch.nn.CrossEntropyLoss`.
 
@@ -56,9 +61,10 @@ class Loss(nn.Module, ABC):
     mean by the factors' sum; the sum over labels is then no constant, so a robust loss is no longer one.
     ``in_place`` makes the gradient in the logits' memory. `Options` says more.
 
-    A new loss gives `per_sample`, `properties`, and the class variables, and `formula` where one fused pass
-    can evaluate it; its hyperparameters are the keyword-only arguments of ``__init__`` and attributes of the
-    same name. ``str(loss)`` is the text that `noiseproof.losses.parse` reads back.
+    A new loss gives `per_sample`; to be in the catalogue, `properties` and the class variables too, and
+    `formula` where one fused pass can evaluate it. Its hyperparameters are the keyword-only arguments of
+    ``__init__`` and attributes of the same name. ``str(loss)`` is the text that `noiseproof.losses.parse`
+    reads back.
 
     Raises:
         NoiseproofError: an option or hyperparameter is out of range.
@@ -94,7 +100,8 @@ class Loss(nn.Module, ABC):
     ) -> None:
         """Set the `Options`; raises `NoiseproofError` for what they can't be, and for any other."""
         for name in unknown:
-            raise NoiseproofError(f"{self.name} has no option {name!r}; {_instead_of(name, type(self))}")
+            valid = [*hyperparameter_defaults(type(self)), *DEFAULTS]
+            raise NoiseproofError(f"{self.name} has no option {name!r}; {instead_of(name, valid)}")
         check_reduction(reduction)
         check_ignore_index(ignore_index)
         self.reduction, self.ignore_index, self.weight = reduction, ignore_index, weight
@@ -110,9 +117,9 @@ class Loss(nn.Module, ABC):
     def per_sample(self, log_p: Tensor, target: Tensor) -> Tensor:
         """Give the loss of each sample: shapes ``(..., C), (...) -> (...)``."""
 
-    @abstractmethod
     def properties(self, num_classes: int) -> Properties:
-        """Tell what is known of the loss for ``num_classes`` classes."""
+        """Tell what is known of the loss for ``num_classes`` classes; raises `NothingKnownError`, as here."""
+        raise NothingKnownError(f"nothing is known of {type(self).__name__}; a certificate computes it")
 
     def per_class(self, log_p: Tensor) -> Tensor:
         """Give the loss for every class as the label: shapes ``(..., C) -> (..., C)``.
@@ -241,10 +248,11 @@ def _same(own: object, other: object) -> bool:
     return own is other or (not isinstance(own, Tensor) and own == other)
 
 
-def _instead_of(option: str, loss: type[Loss]) -> str:
+def instead_of(option: str, valid: Iterable[str]) -> str:
+    """Offer what there is in place of an option that there is not."""
     if option == "label_smoothing":
         return "label smoothing is a loss here, 'ls(epsilon=0.1)'"
-    return did_you_mean(option, [*hyperparameter_defaults(loss), *DEFAULTS])
+    return did_you_mean(option, valid)
 
 
 def call_text(hyperparameters: dict[str, float]) -> str:

@@ -15,7 +15,8 @@ class Template:
     """A loss text in which free names stand for weights and hyperparameters, to be filled with numbers.
 
     The grammar is that of `parse`; any name that is no loss may stand where a number does, more than once
-    too. ``roles``: what each name stands for, in the order of the text.
+    too. ``roles``: what each name stands for, in the order of the text. ``imports``: whether losses of one's
+    own are imported; if not, their hyperparameters have no default that is known, and they have no values.
 
     Raises:
         NoiseproofError: the text is no loss with numbers in place of the names, or has no name to fill.
@@ -27,11 +28,12 @@ class Template:
     2*nce + gce(q=0.5)
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, imports: bool = True) -> None:
         self.text = text
+        self._imports = imports
         self.roles: dict[str, tuple[Role, ...]] = {}
         # read at its defaults, everything else about the text is checked as any loss's is
-        Reader(text, {}, self._note).read()
+        Reader(text, {}, self._note, imports=imports).read()
         if not self.roles:
             raise NoiseproofError(
                 f"loss {text.strip()!r} has no free name; expected one where a number stands,"
@@ -52,11 +54,11 @@ class Template:
         for name in self.roles:
             if name not in values:
                 raise NoiseproofError(f"loss {self.text!r} needs a number for {name!r}")
-        return Reader(self.text, options, lambda name, _: values[name]).read()
+        return Reader(self.text, options, lambda name, _: values[name], imports=self._imports).read()
 
     def _note(self, name: str, role: Role) -> float:
         self.roles[name] = (*self.roles.get(name, ()), role)
-        return role.default
+        return 1.0 if role.default is None else role.default
 
     def __str__(self) -> str:
         """Give the text as it was written."""

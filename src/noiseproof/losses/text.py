@@ -1,4 +1,4 @@
-"""Losses as text: ``nce+mae``, ``2*nfl(gamma=0.5) + 0.5*rce(A=-4)``, ``forward(ce, noise='symmetric:0.4')``.
+"""Losses as text: ``nce+mae``, ``2*nfl(gamma=0.5) + 0.5*rce(A=-4)``, ``my_losses:MyLoss(k=2)``.
 
 The grammar is a corner of Python's own, so the standard library parses it; nothing is evaluated.
 """
@@ -6,18 +6,21 @@ The grammar is a corner of Python's own, so the standard library parses it; noth
 from __future__ import annotations
 
 import ast
+import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn, Unpack
 
+from noiseproof import import_path
 from noiseproof.errors import NoiseproofError, did_you_mean, one_line
 from noiseproof.losses.active_passive import ActivePassiveLoss, WeightedSum, fits_role
-from noiseproof.losses.base import Loss, hyperparameter_defaults
+from noiseproof.losses.base import Loss, hyperparameter_defaults, instead_of
 from noiseproof.losses.catalogue import CATALOGUE
 from noiseproof.losses.correction import BackwardCorrection, CorrectedLoss, ForwardCorrection
-from noiseproof.losses.evaluation import Options
+from noiseproof.losses.evaluation import DEFAULTS, Options
 from noiseproof.losses.normalization import NormalizedLoss
+from noiseproof.losses.own import NamedLoss, OwnCode, own_modules
 
 CORRECTIONS: dict[str, type[CorrectedLoss]] = {
     cls.name: cls for cls in (ForwardCorrection, BackwardCorrection)
@@ -27,6 +30,11 @@ EXAMPLE = {"noise": "symmetric:0.4", "classes": "cifar10"}
 
 LOSS_NAMES = (*CATALOGUE, NormalizedLoss.name, *CORRECTIONS)
 """Every name that a text can call a loss by."""
+
+IMPORT_PATH = re.compile(r"""'[^']*'|"[^"]*"|(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)*:(?=[^\W\d])""")
+"""What stands in quotes, which is to be left alone, or a module's name and the colon after it."""
+
+WEIGHT_WITHOUT_SIGN = re.compile(r"(?<![\w.])(\d+\.?\d*|\.\d+)([^\W\d]\w*)")
 
 LONGEST_TEXT = 1000
 """Characters; a longer text is refused before the parser's recursion could overflow."""
@@ -38,7 +46,8 @@ class Role:
 
     loss: str = ""
     hyperparameter: str = ""
-    default: float = 1.0
+    default: float | None = 1.0
+    """None where it would take an import to know."""
 
     def __str__(self) -> str:
         """``q of gce``, or ``a weight``."""
@@ -55,6 +64,10 @@ def parse(text: str, **options: Unpack[Options]) -> Loss:
     A robust active and a robust passive loss, added, give an `ActivePassiveLoss`; any other sum is a
     `WeightedSum`. Names are those of `CATALOGUE`, in either case; hyperparameters are keywords.
 
+    A loss of your own is ``MODULE:NAME``, which is imported, from the current folder first: a `Loss` class,
+    or a function of ``(logits, target)`` that gives one value a sample and depends on softmax(logits) alone,
+    or a class of such. Its hyperparameters are its parameters that have a number for their default.
+
     Raises:
         NoiseproofError: the text is no loss; the message points at the place and offers the nearest name.
 
@@ -62,6 +75,8 @@ def parse(text: str, **options: Unpack[Options]) -> Loss:
     nce + mae
     >>> parse("2*NFL(gamma=0.5) + 0.5*rce(A=-4)", reduction="none")
     2*nfl(gamma=0.5) + 0.5*rce(A=-4)
+    >>> parse("mae + torch.nn:CrossEntropyLoss(label_smoothing=0.1)")
+    mae + torch.nn:CrossEntropyLoss(label_smoothing=0.1)
     >>> parse("ncee+mae")
     Traceback (most recent call last):
     noiseproof.errors.NoiseproofError: loss 'ncee+mae': unknown loss 'ncee' at column 1; did you mean 'nce'?
@@ -69,18 +84,50 @@ def parse(text: str, **options: Unpack[Options]) -> Loss:
     return Reader(text, options).read()
 
 
-class Reader:
-    """Reads one text. With ``numbers``, free names may stand where numbers do, and are asked of it."""
+def named(text: str) -> Loss:
+    """Do as `parse`, but import nothing: a loss of one's own then has a text and a label, and no values.
 
-    def __init__(self, text: str, options: Options, numbers: Numbers | None = None) -> None:
+    >>> named("nce + my_losses:MyLoss(k=2)").label
+    'NCE+MyLoss(k=2)'
+    """
+    return Reader(text, {}, imports=False).read()
+
+
+def own_code(texts: Iterable[str]) -> dict[str, str]:
+    """Give a hash of each file of one's own that losses are from, by module, in the order of the alphabet.
+
+    What is installed has none. Raises `NoiseproofError` as `parse` does.
+
+    >>> own_code(["nce + mae", "torch.nn:CrossEntropyLoss"])
+    {}
+    """
+    modules = sorted({module for text in texts for module in own_modules(parse(text))})
+    hashes = {module: import_path.code(module) for module in modules}
+    return {module: code for module, code in hashes.items() if code is not None}
+
+
+class Reader:
+    """Reads one text. With ``numbers``, free names may stand where numbers do, and are asked of it.
+
+    ``imports``: whether losses of one's own are imported; else they are `NamedLoss`.
+    """
+
+    def __init__(
+        self, text: str, options: Options, numbers: Numbers | None = None, *, imports: bool = True
+    ) -> None:
         self.text = text
         self.options = options
         self.numbers = numbers
+        self.imports = imports
 
     def read(self) -> Loss:
         """Give the loss; errors as for `parse`."""
         if not isinstance(self.text, str):
             given = one_line(repr(self.text))
+            if isinstance(self.text, Loss):
+                given = f"{given}, which is a loss already"
+            elif isinstance(self.text, type) and issubclass(self.text, Loss):
+                given = f"the class {self.text.__name__}; call it, {self.text.__name__}(), and it is a loss"
             raise NoiseproofError(f"a loss text must be a string such as 'nce+mae', got {given}")
         if len(self.text) > LONGEST_TEXT:
             raise NoiseproofError(
@@ -92,18 +139,40 @@ class Reader:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Python's parser warns of odd literals, such as '1or 2'
-                tree = ast.parse(self.text.strip(), mode="eval")
+                tree = ast.parse(self._as_python(), mode="eval")
             terms = self._terms(tree.body, weight=1.0)
         except SyntaxError as error:
-            column = self._position(error.lineno or 1, (error.offset or 1) - 1)
-            self._fail(column, "cannot be read here; expected a form such as 'nce + 2*mae'")
+            self._refuse_weight_without_sign()
+            column = self._position(error.lineno or 1, error.offset - 1) if error.offset else None
+            # Python gives no place where more was to come
+            self._fail(
+                column or len(self.text.strip()) + 1,
+                "cannot be read here; expected a form such as 'nce + 2*mae'",
+            )
         except NoiseproofError:
             raise
         except (ValueError, MemoryError, RecursionError):
             self._fail(1, "cannot be read; expected a form such as 'nce + 2*mae'")
         loss = terms[0][1] if len(terms) == 1 and terms[0][0] == 1 else self._sum(terms)
+        for name in self.options:
+            if name not in DEFAULTS:
+                offer = instead_of(name, DEFAULTS)
+                raise NoiseproofError(f"loss {self.text.strip()!r} has no option {name!r}; {offer}")
         loss.configure(**self.options)
         return loss
+
+    def _as_python(self) -> str:
+        """Give the text with a dot for the colon of each import path: Python can read that, as long."""
+        return IMPORT_PATH.sub(
+            lambda found: found[0] if found[0][0] in "'\"" else found[0].replace(":", "."), self.text.strip()
+        )
+
+    def _refuse_weight_without_sign(self) -> None:
+        for found in WEIGHT_WITHOUT_SIGN.finditer(self.text.strip()):
+            weight, name = found.groups()
+            if name.lower() in LOSS_NAMES:
+                form = f"'{weight}*{name}'"
+                self._fail(found.start() + 1, f"a weight needs a * before the loss, {form},")
 
     def _sum(self, terms: list[tuple[float, Loss]]) -> Loss:
         weights, losses = [w for w, _ in terms], [loss for _, loss in terms]
@@ -133,6 +202,16 @@ class Reader:
                 return [(weight, self._build(node, cls, self._inner(inner), **self._texts(node, keywords)))]
             case ast.Call(ast.Name(name), [], keywords):
                 return [(weight, self._loss(node, name, keywords))]
+            case ast.Attribute():
+                return [(weight, self._own(node, []))]
+            case ast.Call(ast.Attribute() as path, [], keywords):
+                return [(weight, self._own(path, keywords))]
+            case ast.Call(ast.Attribute() as path, [_, *_]):
+                self._path(path)
+                self._fail(
+                    self._column(node.args[0]),
+                    "hyperparameters must be named, such as 'my_losses:MyLoss(k=2)'",
+                )
             case ast.Call(ast.Name(name), [_, *_]):
                 self._class(node, name)
                 self._fail(
@@ -176,17 +255,51 @@ class Reader:
 
     def _loss(self, node: ast.expr, name: str, keywords: list[ast.keyword]) -> Loss:
         cls = self._class(node, name)
-        allowed = hyperparameter_defaults(cls)
+        return self._build(node, cls, **self._values(cls.name, keywords, hyperparameter_defaults(cls)))
+
+    def _own(self, node: ast.Attribute, keywords: list[ast.keyword]) -> Loss:
+        path = self._path(node)
+        if not self.imports:
+            return NamedLoss(path, self._values(path, keywords, None))
+        try:
+            code = OwnCode(path)
+        except NoiseproofError as error:
+            self._fail(self._column(node), str(error))
+        values = self._values(path, keywords, code.defaults)
+        return self._build(node, lambda: code.loss(values))
+
+    def _path(self, node: ast.Attribute) -> str:
+        """Give an import path as it was written."""
+        lines = self.text.strip().split("\n")
+        line = lines[node.lineno - 1].encode()
+        path = line[node.col_offset : node.end_col_offset].decode(errors="ignore")
+        if import_path.is_import_path(path):
+            return path
+        module, _, name = path.replace(":", ".").rpartition(".")
+        offer = (
+            f"did you mean {f'{module}:{name}'!r}?" if import_path.is_import_path(f"{module}:{name}") else ""
+        )
+        self._fail(
+            self._column(node),
+            "expected a loss; one of your own is MODULE:NAME, such as 'my_losses:MyLoss',",
+            offer,
+        )
+
+    def _values(
+        self, name: str, keywords: list[ast.keyword], allowed: Mapping[str, float] | None
+    ) -> dict[str, float]:
+        """Read hyperparameters: those that are ``allowed``, with their defaults; None allows any."""
         values: dict[str, float] = {}
         for keyword in keywords:
             given = keyword.arg or "**"
             if given in values:
                 self._fail(self._column(keyword), f"hyperparameter {given!r} is given twice")
-            if given not in allowed:
+            if keyword.arg is None or (allowed is not None and given not in allowed):
                 offer = did_you_mean(given, allowed) if allowed else "it takes none"
-                self._fail(self._column(keyword), f"{cls.name!r} has no hyperparameter {given!r}", offer)
-            values[given] = self._number(keyword.value, Role(cls.name, given, allowed[given]))
-        return self._build(node, cls, **values)
+                self._fail(self._column(keyword), f"{name!r} has no hyperparameter {given!r}", offer)
+            role = Role(name, given, None if allowed is None else allowed[given])
+            values[given] = self._number(keyword.value, role)
+        return values
 
     def _build(self, node: ast.expr, cls: Callable[..., Loss], *args: Loss, **values: float | str) -> Loss:
         try:

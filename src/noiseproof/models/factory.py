@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import inspect
-import sys
-import sysconfig
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, JsonValue, field_validator
 from torch import Tensor, nn
 
-from noiseproof.errors import NoiseproofError, did_you_mean, one_line
+from noiseproof.errors import NoiseproofError, did_you_mean
+from noiseproof.import_path import code, current_folder_first, imported, is_import_path, said
 from noiseproof.models.network import Network
 from noiseproof.models.randomness import global_randomness
 
@@ -46,8 +40,7 @@ class Factory(Network):
     @field_validator("path")
     @classmethod
     def _names(cls, path: str) -> str:
-        module, colon, attribute = path.partition(":")
-        if not colon or not all(name.isidentifier() for name in f"{module}.{attribute}".split(".")):
+        if not is_import_path(path):
             raise ValueError(f"{path!r} must be MODULE:NAME, such as 'my_nets:make'")
         return path
 
@@ -56,7 +49,7 @@ class Factory(Network):
 
         Raises `NoiseproofError` if it can't be imported or called, or gives no `nn.Module`.
         """
-        with _current_folder_first():
+        with current_folder_first():
             factory = self._imported()
             options: dict[str, Any] = dict(self.options)
             known = _parameters(factory)
@@ -71,7 +64,7 @@ class Factory(Network):
             try:
                 network = factory(**options)
             except Exception as error:  # somebody else's code
-                raise NoiseproofError(f"{self._call(options)} raised {_said(error)}") from error
+                raise NoiseproofError(f"{self._call(options)} raised {said(error)}") from error
         if not isinstance(network, nn.Module):
             raise NoiseproofError(
                 f"{self._call(options)} must give a torch.nn.Module, got a {type(network).__name__}"
@@ -83,7 +76,7 @@ class Factory(Network):
 
         Raises `NoiseproofError` as for `build`, and unless it turns images into ``(N, num_classes)`` logits.
         """
-        with global_randomness(seed), _current_folder_first():
+        with global_randomness(seed):
             self._imported()  # what an import draws, it draws only once
         with global_randomness(seed):
             network = self.build(image_shape, num_classes)
@@ -119,30 +112,15 @@ class Factory(Network):
 
     def pinned(self) -> Self:
         """Note which code it is; raises `NoiseproofError` if it can't be imported, or is other code now."""
-        with global_randomness(0), _current_folder_first():
+        with global_randomness(0):
             self._imported()
-        code = _code(sys.modules[self.path.partition(":")[0]])
-        if self.code not in (None, code):
-            raise NoiseproofError(f"{self.path} is other code than it was: {code}, expected {self.code}")
-        return self.model_copy(update={"code": code})
+        found = code(self.path.partition(":")[0])
+        if self.code not in (None, found):
+            raise NoiseproofError(f"{self.path} is other code than it was: {found}, expected {self.code}")
+        return self.model_copy(update={"code": found})
 
     def _imported(self) -> Callable[..., Any]:
-        name, _, attributes = self.path.partition(":")
-        try:
-            found: Any = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-                raise NoiseproofError(f"{name} cannot be imported: {_said(error)}") from error
-            here = [path.stem for path in Path.cwd().glob("*.py")]
-            offer = f"; {did_you_mean(name, here)}" if here else ""
-            raise NoiseproofError(f"there is no module {error.name!r} for {self.path!r}{offer}") from None
-        except Exception as error:  # somebody else's code
-            raise NoiseproofError(f"{name} cannot be imported: {_said(error)}") from error
-        for attribute in attributes.split("."):
-            if not hasattr(found, attribute):
-                offer = did_you_mean(attribute, _callables(found))
-                raise NoiseproofError(f"{name!r} has no {attribute!r}, for {self.path!r}; {offer}")
-            found = getattr(found, attribute)
+        found = imported(self.path)
         if not callable(found):
             raise NoiseproofError(
                 f"{self.path!r} must be a function or class that gives a network,"
@@ -167,7 +145,7 @@ class Factory(Network):
             with torch.no_grad():
                 logits = network(torch.zeros(shape))
         except Exception as error:  # somebody else's code
-            raise NoiseproofError(f"{self.path}'s network on images {shape} raised {_said(error)}") from error
+            raise NoiseproofError(f"{self.path}'s network on images {shape} raised {said(error)}") from error
         given = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         if given != expected:
             raise NoiseproofError(
@@ -186,34 +164,3 @@ def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter] | N
     except (TypeError, ValueError):  # compiled code may have no signature
         return None
     return {name: p for name, p in parameters.items() if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)}
-
-
-def _code(module: ModuleType) -> str | None:
-    """Give a hash of a module's file, or None if it is installed or no file."""
-    source = inspect.getsourcefile(module) if getattr(module, "__file__", None) else None
-    if source is None:
-        return None
-    path = Path(source).resolve()
-    installed = (sysconfig.get_path(kind) for kind in ("purelib", "platlib", "stdlib"))
-    if any(path.is_relative_to(Path(folder).resolve()) for folder in installed):
-        return None
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-
-
-def _callables(found: ModuleType | type) -> list[str]:
-    return [name for name in vars(found) if not name.startswith("_") and callable(getattr(found, name))]
-
-
-def _said(error: Exception) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
-
-
-@contextmanager
-def _current_folder_first() -> Iterator[None]:
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        if folder in sys.path:  # somebody else's code may have changed it
-            sys.path.remove(folder)

@@ -144,12 +144,12 @@ def from_records(records: Iterable[Record], plan: Study | None = None) -> Result
                 f"the records are of different studies ({'; '.join(differences)}); expected those of one"
             )
     configs = [*(plan.runs() if plan else ()), *(record.config for record in found)]
-    rows = dict.fromkeys(losses.parse(config.loss).label for config in configs)
+    rows = dict.fromkeys(config.label for config in configs)
     columns = dict.fromkeys(noise.parse(config.noise) for config in configs)
     groups: dict[tuple[str, noise.Noise], list[Record]] = {}
     out_of_memory: dict[tuple[str, noise.Noise], int] = {}
     for record in found:
-        key = losses.parse(record.config.loss).label, noise.parse(record.config.noise)
+        key = record.config.label, noise.parse(record.config.noise)
         if record.status == "out of memory":
             out_of_memory[key] = out_of_memory.get(key, 0) + 1
         else:

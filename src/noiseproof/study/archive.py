@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from noiseproof import data
@@ -73,7 +73,13 @@ class Archive:
             make_folder(folder)
 
     def begin(self, study: Study, identity: Identity) -> None:
-        """Say that this process is at work here, and on what; raises `NoiseproofError` if it may not be."""
+        """Say that this process is at work here, and on what; raises `NoiseproofError` if it may not be.
+
+        ``identity`` is that of any of the study's runs.
+        """
+        # a run has the code of its own loss only
+        config = identity.config.model_copy(update={"code": study.code})
+        identity = replace(identity, config=config)
         self.locks.announce(str(identity))
         self.refuse_others(identity)
         self.sweep()

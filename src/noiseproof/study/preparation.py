@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from noiseproof import data
+from noiseproof import data, losses
 from noiseproof.data import Dataset
 from noiseproof.errors import NoiseproofError
+from noiseproof.losses.own import check_values
 from noiseproof.models import NetworkFacts
 from noiseproof.study.study import Study
 from noiseproof.study.trainer import Engine
@@ -31,6 +32,8 @@ def load_data(
         raise NoiseproofError(f"the {what} is of {data.label(study.data)!r}, the dataset is {dataset.name!r}")
     study.recipe.check(dataset.image_shape)
     study.model.check(dataset.image_shape, dataset.num_classes)
+    for text in study.losses:
+        check_values(losses.parse(text), dataset.num_classes)
     return dataset
 
 

@@ -10,11 +10,12 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
-from noiseproof import data, losses, noise
+from noiseproof import data, noise
 from noiseproof.errors import LONGEST_SHOWN, NoiseproofError, did_you_mean
+from noiseproof.losses.own import own_modules
+from noiseproof.losses.text import named
 from noiseproof.models import Model
-from noiseproof.schema import Schema
-from noiseproof.study.configuration import RunConfiguration
+from noiseproof.study.configuration import RunConfiguration, WithCode
 from noiseproof.training import Recipe
 
 Value = TypeVar("Value", str, int)
@@ -32,7 +33,7 @@ TOLD_IN_TITLES = {"data", "model", "losses", "noises"}
 """What a study's title speaks of."""
 
 
-class Study(Schema):
+class Study(WithCode):
     """Every loss, under every noise, from every seed, on one data set with one network and recipe.
 
     ``losses`` and ``noises`` are texts, as `noiseproof.losses.parse` and `noiseproof.noise.parse` read
@@ -56,7 +57,7 @@ class Study(Schema):
     @field_validator("losses")
     @classmethod
     def _loss_texts(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        return _distinct(texts, lambda text: str(losses.parse(text)))
+        return _distinct(texts, lambda text: str(named(text)))
 
     @field_validator("noises")
     @classmethod
@@ -81,8 +82,11 @@ class Study(Schema):
         return self
 
     def pinned(self) -> Study:
-        """Give the same study with its network's code noted, if that is not ours."""
-        return self.model_copy(update={"model": self.model.pinned()})
+        """Give the same study with the code of its network and its losses noted, if that is not ours.
+
+        Raises `NoiseproofError` if any can't be imported, is none, or is other code than was noted before.
+        """
+        return self.with_code_of(*self.losses).model_copy(update={"model": self.model.pinned()})
 
     def runs(self) -> list[RunConfiguration]:
         """List every run, the first seed's first, so that an unfinished study has whole tables.
@@ -90,14 +94,25 @@ class Study(Schema):
         Their ``data`` is a label: records are shown to others, who need not know where somebody's files are.
         """
         label = data.label(self.data)
+        code = {loss: self._code_of(loss) for loss in self.losses}
         return [
             RunConfiguration(
-                data=label, model=self.model, recipe=self.recipe, loss=loss, noise=noise_text, seed=seed
+                data=label,
+                model=self.model,
+                recipe=self.recipe,
+                loss=loss,
+                noise=noise_text,
+                seed=seed,
+                code=code[loss],
             )
             for seed in self.seeds
             for loss in self.losses
             for noise_text in self.noises
         ]
+
+    def _code_of(self, loss: str) -> dict[str, str]:
+        modules = own_modules(named(loss))
+        return {module: code for module, code in self.code.items() if module in modules}
 
 
 def load_study(name: str, changes: Mapping[str, Any] | None = None, *, where: str = "") -> Study:

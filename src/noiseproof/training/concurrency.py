@@ -12,7 +12,7 @@ import torch
 from noiseproof.data import Dataset
 from noiseproof.models import Model
 from noiseproof.training.base import Run
-from noiseproof.training.concurrent import ConcurrentTraining, Way
+from noiseproof.training.concurrent import ConcurrentTraining, Way, is_opaque
 from noiseproof.training.recipe import Recipe
 
 GAIN = 1.05
@@ -118,7 +118,7 @@ def plan(
             trials = [*trials, tried(count, way)]
         return trials
 
-    way = Way.usual(device, opaque=model.opaque)
+    way = Way.usual(device, opaque=is_opaque(model, runs))
     chosen = best(with_more([], way))
     pays = seconds_ahead > COMPILING_PAYS and 0 < chosen.images_per_second * COMPILING_PAYS < images_ahead
     if model.opaque or not pays:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from noiseproof.data import Dataset
+from noiseproof.losses.own import own_modules
 from noiseproof.models import Model
 from noiseproof.training.base import Run, RunState, Training
 from noiseproof.training.batches import EpochPlan
@@ -57,9 +58,14 @@ class Way:
 
     @classmethod
     def usual(cls, device: torch.device, *, opaque: bool = False) -> Way:
-        """Give bfloat16 on a GPU that computes in it, else float32; no graphs for an opaque network."""
+        """Give bfloat16 on a GPU that computes in it, else float32; no graphs of opaque code."""
         half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return cls(compute=torch.bfloat16 if half else None, graphed=not opaque)
+
+
+def is_opaque(model: Model, runs: Sequence[Run]) -> bool:
+    """Tell whether a network, or a loss, is code of which nothing is known: it may wait for the device."""
+    return model.opaque or any(own_modules(run.loss) for run in runs)
 
 
 class ConcurrentTraining(Training):
@@ -79,7 +85,7 @@ class ConcurrentTraining(Training):
         way: Way | None = None,
     ) -> None:
         super().__init__(dataset, model, recipe, runs, device)
-        self.way = way or Way.usual(device, opaque=model.opaque)
+        self.way = way or Way.usual(device, opaque=is_opaque(model, runs))
         self._model = model
         self._learners = [
             Learner(network, recipe, run.loss, device, opaque=model.opaque, compiled=self.way.compiled)

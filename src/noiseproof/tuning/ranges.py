@@ -10,6 +10,7 @@ from pydantic import model_validator
 from noiseproof.errors import NoiseproofError, did_you_mean
 from noiseproof.losses import Template
 from noiseproof.losses.base import number_text
+from noiseproof.losses.text import Role
 from noiseproof.schema import Schema
 
 FORM = "LOW:HIGH or LOW:HIGH:log, such as 0.1:10:log"
@@ -119,11 +120,20 @@ def choose_ranges(template: Template, given: Mapping[str, Range]) -> dict[str, R
 
 def _range(template: Template, name: str, given: Range | None) -> Range:
     roles = template.roles[name]
-    defaults = [DEFAULTS[role.loss][role.hyperparameter] if role.loss else WEIGHT for role in roles]
     if given is not None:
-        whole = given.whole or any(default.whole for default in defaults)
+        whole = given.whole or any(_is_whole(role) for role in roles)
         return Range.read(given.model_dump() | {"whole": whole}, where=f"range of {name!r}")
+    for role in roles:
+        if role.loss and role.loss not in DEFAULTS:
+            raise NoiseproofError(f"{name!r} is {role}, a loss of your own; give its range, {FORM}")
+    defaults = [DEFAULTS[role.loss][role.hyperparameter] if role.loss else WEIGHT for role in roles]
     if len(set(defaults)) > 1:
         uses = ", ".join(dict.fromkeys(map(str, roles)))
         raise NoiseproofError(f"{name!r} stands for unlike things ({uses}); give its range, {FORM}")
     return defaults[0]
+
+
+def _is_whole(role: Role) -> bool:
+    """Tell whether a number has to be whole; that of a loss of one's own, if its default is."""
+    known = DEFAULTS.get(role.loss, {}).get(role.hyperparameter)
+    return known.whole if known is not None else bool(role.loss) and isinstance(role.default, int)

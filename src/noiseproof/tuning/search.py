@@ -12,8 +12,8 @@ from noiseproof import data, noise
 from noiseproof.errors import NoiseproofError
 from noiseproof.losses import Template
 from noiseproof.models import Model
-from noiseproof.schema import Schema
 from noiseproof.study import RunConfiguration, Study
+from noiseproof.study.configuration import WithCode
 from noiseproof.training import Recipe
 from noiseproof.tuning.ranges import Range, choose_ranges
 
@@ -22,7 +22,7 @@ Fraction = Annotated[float, Field(strict=True, gt=0, lt=1)]
 Batch = Annotated[int, Field(strict=True, ge=1)]
 
 
-class Search(Schema):
+class Search(WithCode):
     """Everything that decides the trials of a search, but for how many there are.
 
     ``loss``: the text of a `Template`. ``ranges``: where each of its names is searched. ``noise``: of the
@@ -55,11 +55,11 @@ class Search(Schema):
     @field_validator("loss")
     @classmethod
     def _loss_text(cls, text: str) -> str:
-        return Template(text).text
+        return Template(text, imports=False).text
 
     @model_validator(mode="after")
     def _a_range_for_each_name(self) -> Self:
-        if choose_ranges(Template(self.loss), self.ranges) != self.ranges:
+        if choose_ranges(self.template, self.ranges) != self.ranges:
             raise ValueError(f"there must be a range for each name of {self.loss!r}")
         return self
 
@@ -124,15 +124,28 @@ class Search(Schema):
 
     @property
     def template(self) -> Template:
-        """The loss with its names."""
-        return Template(self.loss)
+        """The loss with its names; losses of one's own are not imported."""
+        return Template(self.loss, imports=False)
 
     @property
     def defaults(self) -> dict[str, float]:
-        """What each name's number is where nobody says: 1 for a weight; within its range."""
+        """What each name's number is where nobody says: 1 for a weight; within its range.
+
+        The hyperparameters of a loss of one's own are missing.
+        """
         return {
-            name: self.ranges[name].nearest(roles[0].default) for name, roles in self.template.roles.items()
+            name: self.ranges[name].nearest(roles[0].default)
+            for name, roles in self.template.roles.items()
+            if roles[0].default is not None
         }
+
+    def pinned(self) -> Self:
+        """Give the same search with the code of its network and its loss noted, if that is not ours.
+
+        Raises `NoiseproofError` as `Study.pinned` does.
+        """
+        loss = self._anywhere().loss
+        return self.with_code_of(loss).model_copy(update={"model": self.model.pinned()})
 
     @property
     def hash(self) -> str:
@@ -151,18 +164,31 @@ class Search(Schema):
             loss=str(self.template.fill(values)),
             noise=noise.GIVEN,
             seed=self.seed,
+            code=self.code,
         )
+
+    def _anywhere(self) -> RunConfiguration:
+        """Configure a run of some numbers within the ranges."""
+        low = {name: range.low for name, range in self.ranges.items()}
+        return self.configuration(low | self.defaults)
 
     def study(self) -> Study:
         """Give a study of the same network and recipe, which is what chooses the engine."""
-        run = self.configuration(self.defaults)
+        run = self._anywhere()
         return Study(
-            data=self.data, model=self.model, recipe=self.recipe, losses=(run.loss,), noises=(run.noise,)
+            data=self.data,
+            model=self.model,
+            recipe=self.recipe,
+            losses=(run.loss,),
+            noises=(run.noise,),
+            code=self.code,
         )
 
     def differences(self, other: Search) -> list[str]:
         """Name the settings in which two searches differ, with both values."""
         mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
         return [
-            f"{name} = {theirs[name]!r} against {mine[name]!r}" for name in mine if mine[name] != theirs[name]
+            f"{name} = {theirs.get(name)!r} against {mine.get(name)!r}"
+            for name in {**mine, **theirs}
+            if mine.get(name) != theirs.get(name)
         ]

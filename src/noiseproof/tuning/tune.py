@@ -74,7 +74,7 @@ def tune(
         raise NoiseproofError(f"the number of trials must be at least 1, got {trials}")
     require_optuna()
     chosen = choose_device(device)
-    search = search.model_copy(update={"model": search.model.pinned()})
+    search = search.pinned()
     dataset = load_data(search.study(), data_dir, dataset, what="search")
     setting = noise.parse(search.noise)
     check_noises([setting], dataset, seed=search.seed, data_dir=data_dir)

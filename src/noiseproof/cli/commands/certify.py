@@ -11,7 +11,12 @@ from noiseproof.cli.options import Classes, parse_loss
 
 
 def certify(
-    loss: Annotated[str, typer.Argument(help="A loss text, such as 'nce+mae', or all for the catalogue.")],
+    loss: Annotated[
+        str,
+        typer.Argument(
+            help="A loss text, such as 'nce+mae' or, of your own, my_losses:MyLoss; or all for the catalogue."
+        ),
+    ],
     classes: Classes = 10,
     figure: Annotated[
         Path | None, typer.Option(help="Draw the gradients into this .png, .svg or .pdf file.")
@@ -22,7 +27,7 @@ def certify(
     from noiseproof import certificates
     from noiseproof.certificates.figure import check_format, draw_gradients
     from noiseproof.cli.display import show_certificate
-    from noiseproof.losses import CATALOGUE
+    from noiseproof.losses import CATALOGUE, NothingKnownError
 
     if figure is not None:
         check_format(figure)
@@ -31,10 +36,13 @@ def certify(
     for one in chosen:
         found.append(certificates.certify(one, classes))
         if not as_json:
-            refuted = certificates.refuted_claims(
-                one.properties(classes), found[-1], tight=type(one) in CATALOGUE.values()
-            )
-            show_certificate(found[-1], refuted)
+            try:
+                claimed = one.properties(classes)
+            except NothingKnownError:
+                show_certificate(found[-1], None)
+                continue
+            tight = type(one) in CATALOGUE.values()
+            show_certificate(found[-1], certificates.refuted_claims(claimed, found[-1], tight=tight))
     if as_json:
         import json
 

@@ -25,7 +25,12 @@ from noiseproof.cli.suiting import study_on
 
 
 def train(
-    loss: Annotated[str, typer.Option(help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'.")],
+    loss: Annotated[
+        str,
+        typer.Option(
+            help="A loss text, such as 'nce+mae' or '2*nfl(gamma=0.5)+rce'; of your own, my_losses:MyLoss."
+        ),
+    ],
     data: Data = "digits",
     noise: Annotated[str, typer.Option(help=NOISES)] = "none",
     epochs: Epochs = None,
