@@ -23,6 +23,7 @@ from noiseproof.losses import parse, presets
 from noiseproof.models import Model
 from noiseproof.report import published
 from noiseproof.study import Record, Study, built_in_studies
+from noiseproof.study.record import read_record
 from noiseproof.training import Recipe
 
 ROOT = Path(__file__).parent.parent
@@ -141,7 +142,7 @@ def test_the_accuracies_that_advise_on_losses_are_those_of_the_results() -> None
     ours = ROOT / "results" / "digits"
     text = (ROOT / "docs" / "choosing.md").read_text()
     kinds, source, seen = iter(("symmetric", "asymmetric")), "", 0
-    for row in re.findall(r"^\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|(.*?)\|$", text, re.MULTILINE):
+    for row in re.findall(r"^" + 6 * r"\|([^|\n]*)" + r"\|$", text, re.MULTILINE):
         first, rate, *cells = (cell.strip() for cell in row)
         if rate == "rate":
             kind, names = next(kinds), cells
@@ -166,6 +167,35 @@ def test_the_accuracies_that_advise_on_losses_are_those_of_the_results() -> None
     claims = (ours / "claims.csv").read_text()
     (measured,) = set(re.findall(r"fall by rate: CE ([\d., ]+);", claims))
     assert (falls[1], falls[0]) == tuple(measured.split(", ")[2:])
+
+
+def test_the_accuracies_with_human_labels_are_those_of_the_records() -> None:
+    ours = ROOT / "results" / "cifar10n_cnn4"
+    records = [read_record(path) for path in sorted((ours / "runs").glob("*.json"))]
+    known = {(record.config.noise, parse(record.config.loss).label): record for record in records}
+    assert len(known) == 15
+    text = (ROOT / "docs" / "choosing.md").read_text()
+    header, *rows = (
+        [cell.strip(" `") for cell in row]
+        for row in re.findall(r"^" + 7 * r"\|([^|\n]*)" + r"\|$", text, re.MULTILINE)
+        if "---" not in row[0]
+    )
+    assert len(rows) == 3
+    gains = []
+    for noise, wrong, *cells in rows:
+        for loss, cell in zip(header[2:], cells, strict=True):
+            record = known[noise, loss]
+            assert record.test_accuracy is not None
+            assert record.noise.achieved_rate is not None
+            assert cell == f"{100 * record.test_accuracy:.2f}", (noise, loss)
+            assert wrong == f"{100 * record.noise.achieved_rate:.0f} %"
+        if noise.startswith("human"):
+            gains += [float(cell) - float(cells[0]) for cell in cells[1:]]
+    assert f"by {min(gains):.1f} to {max(gains):.1f} points" in text
+    for loss, shown in (("NCE+MAE", "28 %, of as many by chance 12 %"), ("CE", "61 % and 47 %")):
+        memorized = [known[n, loss].history.memorized[-1] for n in ("human:worst", "symmetric:0.4")]
+        assert re.findall(r"(\d+) %", shown) == [f"{100 * (m or 0):.0f}" for m in memorized]
+        assert shown in text.replace("\n", " ")
 
 
 def test_the_pulls_that_advise_on_losses_are_those_of_the_certificates() -> None:
