@@ -28,9 +28,6 @@ class NamedLoss(Loss):
     """
 
     name = "own"
-    title = "loss of one's own"
-    equation = ""
-    source = ""
 
     def __init__(self, path: str, given: Mapping[str, float]) -> None:
         super().__init__()
@@ -102,9 +99,6 @@ class FunctionLoss(Loss):
     """
 
     name = "function"
-    title = "function of one's own"
-    equation = ""
-    source = ""
 
     def __init__(self, path: str, function: Function) -> None:
         super().__init__()
