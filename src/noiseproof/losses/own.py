@@ -94,8 +94,8 @@ class OwnLoss(NamedLoss):
 class FunctionLoss(Loss):
     """A function of logits and labels that gives one value a sample, as a loss; nothing is known of it.
 
-    It is called with log-probabilities, which are logits of the same softmax. Once for each number of classes
-    it is asked whether that, and to call it with the batches of several runs at once, makes no difference.
+    It is called with log-probabilities, which are logits of the same softmax, and with the batches of several
+    runs at once. That neither makes a difference is tried at its first call for each number of classes.
     """
 
     name = "function"
