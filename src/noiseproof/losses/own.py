@@ -28,9 +28,6 @@ class NamedLoss(Loss):
     """
 
     name = "own"
-    title = "loss of one's own"
-    equation = ""
-    source = ""
 
     def __init__(self, path: str, given: Mapping[str, float]) -> None:
         super().__init__()
@@ -97,14 +94,11 @@ class OwnLoss(NamedLoss):
 class FunctionLoss(Loss):
     """A function of logits and labels that gives one value a sample, as a loss; nothing is known of it.
 
-    It is called with log-probabilities, which are logits of the same softmax. Once for each number of classes
-    it is asked whether that, and to call it with the batches of several runs at once, makes no difference.
+    It is called with log-probabilities, which are logits of the same softmax, and with the batches of several
+    runs at once. That neither makes a difference is tried at its first call for each number of classes.
     """
 
     name = "function"
-    title = "function of one's own"
-    equation = ""
-    source = ""
 
     def __init__(self, path: str, function: Function) -> None:
         super().__init__()
