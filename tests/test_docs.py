@@ -182,14 +182,14 @@ def test_the_accuracies_with_human_labels_are_those_of_the_records() -> None:
     )
     assert len(rows) == 3
     gains = []
-    for noise, wrong, *cells in rows:
+    for setting, wrong, *cells in rows:
         for loss, cell in zip(header[2:], cells, strict=True):
-            record = known[noise, loss]
+            record = known[setting, loss]
             assert record.test_accuracy is not None
             assert record.noise.achieved_rate is not None
-            assert cell == f"{100 * record.test_accuracy:.2f}", (noise, loss)
+            assert cell == f"{100 * record.test_accuracy:.2f}", (setting, loss)
             assert wrong == f"{100 * record.noise.achieved_rate:.0f} %"
-        if noise.startswith("human"):
+        if setting.startswith("human"):
             gains += [float(cell) - float(cells[0]) for cell in cells[1:]]
     assert f"by {min(gains):.1f} to {max(gains):.1f} points" in text
     for loss, shown in (("NCE+MAE", "28 %, of as many by chance 12 %"), ("CE", "61 % and 47 %")):
