@@ -246,7 +246,10 @@ def test_a_first_call_under_a_transform_spoils_no_later_one(
 def test_a_first_call_in_inference_mode_spoils_no_later_one(
     correction: type[CorrectedLoss], inner: str, logits: Tensor, target: Tensor
 ) -> None:
-    for outer in (lambda loss: loss, NormalizedLoss, lambda loss: BackwardCorrection(loss, SPARSE)):
+    outers: list[Callable[[Loss], Loss]] = [lambda loss: loss, lambda loss: BackwardCorrection(loss, SPARSE)]
+    if correction is ForwardCorrection:  # the other may be negative
+        outers.append(NormalizedLoss)
+    for outer in outers:
         expected = gradient(outer(correction(parse(inner), ANY)), logits, target)
         loss = outer(correction(parse(inner), ANY))
         with torch.inference_mode():

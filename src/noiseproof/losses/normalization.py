@@ -118,7 +118,9 @@ def _check_normalizable(loss: Any) -> None:
         )
 
 
-GRID = 1000
+GRID = 60
+"""Steps from p = 0 to 1, few enough that PyTorch leaves them to one thread: a process that is forked after
+several were at work would wait for them in vain."""
 
 LEAST_LOG_P = -1e300
 """In place of minus infinity, which 0 times would be no number."""
