@@ -139,6 +139,7 @@ def test_a_process_that_dies_is_not_waited_for(
         train_throughput.awaited(results, [process(None)])
 
 
+@pytest.mark.slow
 def test_agreement(tmp_path: Path) -> None:
     ways = ("float32, eager, alone", "bfloat16, graph, together")
     rows = rows_of(
@@ -150,6 +151,7 @@ def test_agreement(tmp_path: Path) -> None:
     assert all(0 < float(row["test_accuracy"]) < 1 for row in rows)
 
 
+@pytest.mark.slow
 def test_anatomy(tmp_path: Path) -> None:
     rows = rows_of("step_anatomy.py", tmp_path / "s.csv", "--runs", "2")
     kinds = {"idle", "convolutions and matrix products", "batch normalization", "optimizer"}

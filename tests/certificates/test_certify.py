@@ -36,6 +36,7 @@ def test_what_is_promised_is_seen_in_the_experiment(name: str) -> None:
     assert found.asymmetric.agrees_up_to > found.asymmetric_rate - step - 1e-9
 
 
+@pytest.mark.slow
 def test_an_unrobust_loss_is_moved_by_little_noise() -> None:
     for name in ("ce", "fl", "sce", "ls", "bitempered", "nl"):
         assert certify(name, 5).symmetric.agrees_up_to <= 0.1, name
@@ -74,6 +75,7 @@ def test_forward_correction_is_tolerant_up_to_the_noise_that_it_corrects() -> No
     assert certify("forward(ce, noise='symmetric:0.4')").symmetric_rate == pytest.approx(0.4, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_sum_is_promised_what_its_terms_are() -> None:
     assert certify("nce + agce(a=6, q=1.5)").symmetric_rate == pytest.approx(0.9)  # Lemma 3
     assert certify("nce + ce", 4).symmetric_rate == 0

@@ -13,6 +13,7 @@ from noiseproof.errors import NoiseproofError
 SIGNATURES = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", FORMATS)
 def test_it_is_drawn_in_each_format_the_same_each_time(ending: str, tmp_path: Path) -> None:
     certificates = [certify("ce", 3), certify("mae", 3)]

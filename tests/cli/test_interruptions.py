@@ -99,6 +99,7 @@ def test_stopped_politely_it_saves_and_goes_on(
     assert list((out / "checkpoints").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once(start: Start, here: Path) -> None:
     process = start("-c", RUN.replace("0.5", "3600"), "0", "30", "run", "tiny.toml")  # an hour a step
     wait_for(process, (here / "out" / "tiny" / "study.json").exists)

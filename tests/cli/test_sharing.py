@@ -63,6 +63,7 @@ print([os.waitpid(child, 0)[1] for child in children])
 """``noiseproof`` three times at once, in processes that need but one import; the first comes to a halt."""
 
 
+@pytest.mark.slow
 def test_three_processes_share_a_study_and_one_of_them_is_killed(
     start: Start,
     here: Path,

@@ -139,6 +139,7 @@ def test_out_of_time_it_says_so_and_goes_on(cli: Run) -> None:
     assert "2 of 2 runs done" in cli(*TUNE, "--trials", "2").stdout
 
 
+@pytest.mark.slow
 def test_killed_outright_it_loses_the_trials_under_way_at_most(
     cli: Run, start: Callable[..., subprocess.Popen[str]], here: Path
 ) -> None:
