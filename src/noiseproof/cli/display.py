@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 from noiseproof.certificates import Certificate
 from noiseproof.losses import CATALOGUE
 from noiseproof.report import Comparison, Report, Table
-from noiseproof.report.claims import NOT_ASKED
+from noiseproof.report.claims import NOT_ASKED, none_can_be_asked
 from noiseproof.report.tables import entry_text
 from noiseproof.study import Record
 from noiseproof.tuning import Findings
@@ -35,7 +35,7 @@ def show_report(report: Report) -> None:
     if not report.claims:
         console.print(f"[dim]{NOT_ASKED}[/]", highlight=False, soft_wrap=True)
         return
-    if all(ours.answer == "not enough data" for _, ours, _ in report.claims):
+    if none_can_be_asked(report.claims):
         missing = (
             f"No claim of the study can be asked of these results; {report.folder / 'claims.csv'} says why."
         )

@@ -14,8 +14,8 @@ from noiseproof.losses.base import (
     Loss,
     Properties,
     check_hyperparameter,
+    check_is_loss,
     check_part,
-    in_place_of_a_loss,
     known_properties,
     number_text,
 )
@@ -53,8 +53,7 @@ class WeightedSum(Loss):
                 f"a sum needs one weight per term, got {len(terms)} terms and {len(weights)} weights"
             )
         for term, weight in zip(terms, weights, strict=True):
-            if not isinstance(term, Loss):
-                raise NoiseproofError(f"only a noiseproof Loss can be summed, got {in_place_of_a_loss(term)}")
+            check_is_loss(term, to_be="summed")
             check_part(term, self)
             check_hyperparameter(str(term), "the weight", weight, expected="a number > 0", valid=weight > 0)
         self.terms = nn.ModuleList(terms)

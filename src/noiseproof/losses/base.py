@@ -216,6 +216,8 @@ def known_properties(loss: Loss) -> Properties | None:
     for num_classes in (10, 100, *range(2, 102), 1000):
         try:
             return loss.properties(num_classes)
+        except NothingKnownError:
+            return None
         except NoiseproofError:
             continue
     return None
@@ -229,17 +231,21 @@ def check_part(part: Loss, whole: Loss) -> None:
             raise NoiseproofError(f"give {name} to the whole loss, not to {part} within it")
 
 
-def in_place_of_a_loss(given: object) -> str:
-    """Say what stands where a `Loss` should, and how it becomes one, for an error.
+def check_is_loss(given: object, *, to_be: str) -> None:
+    """Raise `NoiseproofError` unless ``given`` is a `Loss`, with what would make it one.
 
-    >>> in_place_of_a_loss("nce")
-    "the text 'nce'; losses.parse('nce') reads it"
+    >>> check_is_loss(3, to_be="summed")
+    Traceback (most recent call last):
+    noiseproof.errors.NoiseproofError: only a noiseproof Loss can be summed, got int
     """
+    if isinstance(given, Loss):
+        return
+    what = type(given).__name__
     if isinstance(given, str):
-        return f"the text {shown(given)}; losses.parse({shown(given)}) reads it"
-    if isinstance(given, type) and issubclass(given, Loss):
-        return f"the class {given.__name__}; {given.__name__}() makes a loss"
-    return type(given).__name__
+        what = f"the text {shown(given)}; losses.parse({shown(given)}) reads it"
+    elif isinstance(given, type) and issubclass(given, Loss):
+        what = f"the class {given.__name__}; {given.__name__}() makes a loss"
+    raise NoiseproofError(f"only a noiseproof Loss can be {to_be}, got {what}")
 
 
 def _same(own: object, other: object) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from noiseproof import noise as label_noise
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties, check_part, in_place_of_a_loss
+from noiseproof.losses.base import Loss, Properties, check_is_loss, check_part
 from noiseproof.losses.evaluation import Options, rows_of
 from noiseproof.losses.formula import Formula, OnLabel, Plain
 
@@ -27,8 +27,7 @@ class CorrectedLoss(Loss):
         self, loss: Loss, noise: ArrayLike | str, *, classes: str | None = None, **options: Unpack[Options]
     ) -> None:
         super().__init__(**options)
-        if not isinstance(loss, Loss):
-            raise NoiseproofError(f"only a noiseproof Loss can be corrected, got {in_place_of_a_loss(loss)}")
+        check_is_loss(loss, to_be="corrected")
         check_part(loss, self)
         self.loss = loss
         self.noise: str | NDArray[np.float64]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from noiseproof.errors import NoiseproofError
-from noiseproof.losses.base import Loss, Properties, check_part, in_place_of_a_loss, known_properties
+from noiseproof.losses.base import Loss, Properties, check_is_loss, check_part, known_properties
 from noiseproof.losses.evaluation import Options
 from noiseproof.losses.formula import Formula, Normalized, OnLabel, Plain, at_label
 
@@ -78,13 +78,11 @@ class NormalizedLoss(Loss):
         """
         inner = self.loss.properties(num_classes)
         scale = inner.class_sum
-        if scale is None:
-            formula = self.loss.formula()
-            lower, upper = 0.0, 1.0
-            if isinstance(formula, OnLabel):
-                lower, upper = _share_bounds(formula, num_classes, bounded=math.isfinite(inner.upper))
-        else:
+        lower, upper = 0.0, 1.0
+        if scale is not None:
             lower, upper = inner.lower / scale, inner.upper / scale
+        elif math.isfinite(inner.upper) and isinstance(formula := self.loss.formula(), OnLabel):
+            lower, upper = _share_bounds(formula, num_classes)
         # divided by a constant, it stays what it was
         asymmetry = None if scale is None else inner.asymmetry
         return Properties(inner.kind, lower=lower, upper=upper, class_sum=1.0, asymmetry=asymmetry)
@@ -105,8 +103,7 @@ class NormalizedLoss(Loss):
 
 
 def _check_normalizable(loss: Any) -> None:
-    if not isinstance(loss, Loss):
-        raise NoiseproofError(f"only a noiseproof Loss can be normalized, got {in_place_of_a_loss(loss)}")
+    check_is_loss(loss, to_be="normalized")
     # NMAE's and NRCE's own sum is 1 already; normalizing twice would change nothing but the cost
     if isinstance(loss, NormalizedLoss):
         raise NoiseproofError(f"{loss} is normalized already")
@@ -126,8 +123,8 @@ LEAST_LOG_P = -1e300
 """In place of minus infinity, which 0 times would be no number."""
 
 
-def _share_bounds(formula: OnLabel, num_classes: int, *, bounded: bool) -> tuple[float, float]:
-    """Give the infimum and supremum of ``h(p_y) / sum_k h(p_k)``.
+def _share_bounds(formula: OnLabel, num_classes: int) -> tuple[float, float]:
+    """Give the infimum and supremum of ``h(p_y) / sum_k h(p_k)``, h being bounded.
 
     Of an h that falls both are where the label's class is certain, and where it is impossible and the others
     have the least sum they can: all alike if h is convex, one of them certain if it is concave. Of any other
@@ -140,8 +137,6 @@ def _share_bounds(formula: OnLabel, num_classes: int, *, bounded: bool) -> tuple
     if not falls or greatest == least:
         return 0.0, 1.0
     others = num_classes - 1
-    if not bounded:
-        return 0.0, 1.0
     lower = least / (least + others * greatest)
     bend, slack = level.diff(n=2), 1e-12 * greatest
     if bool((bend >= -slack).all()):

@@ -10,7 +10,7 @@ of one's own has, no claim holds or fails for them.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -228,6 +228,11 @@ def judge(results: Results, study: Results) -> tuple[Judged, ...]:
     if not {SYMMETRIC, ASYMMETRIC}.intersection(results.kinds):
         return ()
     return tuple(Judged(claim, claim.judge(results), claim.judge(study)) for claim in CLAIMS)
+
+
+def none_can_be_asked(judged: Iterable[Judged]) -> bool:
+    """Tell whether our results have not enough data for any claim."""
+    return all(ours.answer == "not enough data" for _, ours, _ in judged)
 
 
 def _rates(results: Results, kind: str) -> list[float]:

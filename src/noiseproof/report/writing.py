@@ -8,7 +8,7 @@ from pathlib import Path
 
 from noiseproof.errors import NoiseproofError
 from noiseproof.files import csv_text, make_folder, write_atomically
-from noiseproof.report.claims import NOT_ASKED, Judged, judge
+from noiseproof.report.claims import NOT_ASKED, Judged, judge, none_can_be_asked
 from noiseproof.report.comparison import Comparison, compare
 from noiseproof.report.comparison import to_csv as comparison_csv
 from noiseproof.report.comparison import to_markdown as comparison_markdown
@@ -113,7 +113,7 @@ def _markdown(
     parts.append("## Claims of the study\n")
     if not judged:
         parts.append(f"{NOT_ASKED}\n")
-    elif all(ours.answer == "not enough data" for _, ours, _ in judged):
+    elif none_can_be_asked(judged):
         parts.append("No claim of the study can be asked of these results; `claims.csv` says why.\n")
     else:
         parts.append("| claim | ours | study |\n| --- | --- | --- |")

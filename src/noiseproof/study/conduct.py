@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -117,10 +117,15 @@ def conduct(
             return Outcome("finished", len(runs), len(runs), pace.seconds)
         total_steps = study.recipe.total_steps(len(dataset.train_labels))
         conductor = _Conductor(
-            archive, chosen, pace, interrupted, on_progress, on_epoch, runs_total=len(runs)
+            archive,
+            chosen,
+            pace,
+            interrupted,
+            on_progress,
+            on_epoch,
+            runs_total=len(runs),
+            kept=network_facts(study, dataset) if keep_networks else None,
         )
-        if keep_networks:
-            conductor.network_facts = network_facts(study, dataset)
         conductor.runs_done = len(runs) - len(pending)
         engine = choose_engine(
             study,
@@ -161,7 +166,10 @@ def _chosen_runs(study: Study, only: Collection[str] | None) -> list[RunConfigur
 
 
 class _Conductor(GroupTrainer):
-    """Trains groups of runs, and keeps what comes of them in the archive."""
+    """Trains groups of runs, and keeps what comes of them in the archive.
+
+    ``kept``: what is said of networks that are to be kept; None if none are.
+    """
 
     def __init__(
         self,
@@ -173,16 +181,15 @@ class _Conductor(GroupTrainer):
         on_epoch: OnEpoch,
         *,
         runs_total: int,
+        kept: NetworkFacts | None,
     ) -> None:
         super().__init__(device, pace, interrupted, on_progress, on_epoch, runs_total=runs_total)
         self.archive = archive
-        self.network_facts: NetworkFacts | None = None  # of networks that are to be kept
+        self.kept = kept
 
     def wait(self, elsewhere: int) -> Ended:
         """Wait a moment for runs that others have under way; "finished" is the moment."""
-        self.on_progress(
-            Progress(self.runs_done, self.runs_total, fraction=self.pace.fraction, elsewhere=elsewhere)
-        )
+        self.on_progress(replace(self.standing, elsewhere=elsewhere))
         if self.interrupted():
             return "interrupted"
         if self.pace.out_of_time:
@@ -200,12 +207,12 @@ class _Conductor(GroupTrainer):
         self.archive.locks.give_back(run.config.id)
 
     def _keep_networks(self, group: Group, training: Training) -> None:
-        if self.network_facts is None:
+        if self.kept is None:
             return
         make_folder(self.archive.networks)
         for run, checkpoint in zip(group.runs, training.checkpoints, strict=True):
             state = checkpoint.parameters | checkpoint.buffers
-            save_network(self.archive.network(run.config.id), self.network_facts, state)
+            save_network(self.archive.network(run.config.id), self.kept, state)
 
     def _keep(self, run: PendingRun, history: History, origin: Provenance) -> None:
         self.archive.add(run.record(history, origin))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -99,15 +99,12 @@ class GroupTrainer(ABC):
 
     def tell_of_trial(self, count: int, way: Way) -> None:
         """Tell that ``count`` runs at once are timed before the training begins."""
-        self.on_progress(
-            Progress(
-                self.runs_done,
-                self.runs_total,
-                fraction=self.pace.fraction,
-                trying=count,
-                compiled=way.compiled,
-            )
-        )
+        self.on_progress(replace(self.standing, trying=count, compiled=way.compiled))
+
+    @property
+    def standing(self) -> Progress:
+        """How far the study is, without what is under way."""
+        return Progress(self.runs_done, self.runs_total, fraction=self.pace.fraction)
 
     def _keep_networks(self, group: Group, training: Training) -> None:  # noqa: B027  # most are not asked to
         """Keep what a finished group has learned, before anything says that it is finished."""
@@ -153,14 +150,7 @@ class GroupTrainer(ABC):
         return "finished"
 
     def _prepare(self, training: Training) -> None:
-        self.on_progress(
-            Progress(
-                self.runs_done,
-                self.runs_total,
-                fraction=self.pace.fraction,
-                preparing=len(training.runs),
-            )
-        )
+        self.on_progress(replace(self.standing, preparing=len(training.runs)))
         with self.pace.preparing():
             training.prepare()
 
@@ -173,10 +163,8 @@ class GroupTrainer(ABC):
         latest = [history.test[-1] for history in training.histories if len(history)]
         accuracies = [value for value in latest if value is not None]
         self.on_progress(
-            Progress(
-                runs_done=self.runs_done,
-                runs_total=self.runs_total,
-                fraction=self.pace.fraction,
+            replace(
+                self.standing,
                 running=tuple(run.config for run in group.runs),
                 epoch=len(training.histories[0]),
                 accuracy=sum(accuracies) / len(accuracies) if accuracies else None,
